@@ -1,0 +1,99 @@
+"""Train models on a dataset with several seeds and keep the figures as JSON.
+
+    python benchmarks/reproduction.py DIR --runs RUNS --out benchmarks/results/NAME.json \
+        --model lightgcn --seeds 0 1 2 training.eval_every=5 training.patience=6
+
+Run folders go to RUNS/<model>-<seed>; a run that was cut off is continued, a finished one is read.
+Call it once per model with the same --out: each call replaces its own model's rows. Rankings are
+selected on validation; test is opened once per run, at its best epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import graphrec
+from graphrec.data.dataset import Dataset
+from graphrec.data.loading import load_dataset
+from graphrec.serving.run import load_run
+from graphrec.training.config import Experiment, apply_overrides
+from graphrec.training.train import resume_run, train_run
+from modalities._base.files import write_json
+
+SHOWN = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+
+
+def main() -> None:
+    arguments = _arguments()
+    dataset = load_dataset(arguments.dataset)
+    rows = [_row(arguments, dataset, seed) for seed in arguments.seeds]
+    results = _read(arguments.out)
+    results["dataset"] = dataset.name
+    results["data_id"], results["split_id"] = dataset.data_id, dataset.split_id
+    label = arguments.label or arguments.model
+    results.setdefault("models", {})[label] = {
+        "overrides": arguments.overrides,
+        "features": dataset.feature_ids,
+        "runs": rows,
+        "mean": {
+            f"{part}_{name}": statistics.fmean(row[part][name] for row in rows)
+            for part in ("valid", "test")
+            for name in SHOWN
+        },
+    }
+    write_json(arguments.out, results)
+    print(json.dumps(results["models"][label]["mean"], indent=2))
+
+
+def _row(arguments: argparse.Namespace, dataset: Dataset, seed: int) -> dict[str, Any]:
+    folder = arguments.runs / f"{arguments.label or arguments.model}-{seed}"
+    experiment = Experiment.parse(
+        apply_overrides(
+            {"data": {"path": str(arguments.dataset.resolve())}},
+            [f"model.name={arguments.model}", f"training.seed={seed}", *arguments.overrides],
+        )
+    )
+    if (folder / "manifest.json").is_file():
+        if load_run(folder).folder.manifest()["status"] != "finished":
+            resume_run(folder, dataset)
+    else:
+        train_run(dataset, experiment, folder)
+    run = load_run(folder)
+    metrics = run.metrics
+    return {
+        "seed": seed,
+        "best_epoch": metrics["best"]["epoch"],
+        "epochs": int(run.history["epoch"].max()),  # type: ignore[arg-type]
+        "train_seconds": round(float(run.history["seconds"].sum()), 1),
+        "valid": {name: metrics["valid"][name] for name in SHOWN},
+        "test": {name: metrics["test"][name] for name in SHOWN},
+        "versions": run.folder.manifest()["versions"],
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.is_file() else {"graphrec": graphrec.__version__}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Train with several seeds")
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--label", help="name of the rows; default: the model")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    return parser.parse_intermixed_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,309 @@
+"""The command line: thin commands, each calling one public function."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from modalities._base.errors import InputError
+
+app = typer.Typer(
+    name="graphrec",
+    help="Graph-based multimodal recommendation: prepare data, train, evaluate, recommend.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+data = typer.Typer(help="Make, convert, split and inspect datasets.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+REPEATED = {"--reviews", "--meta", "--user"}
+
+
+class Method(str, Enum):
+    """Ways to split."""
+
+    given = "given"
+    user_random = "user-random"
+    user_time = "user-time"
+    global_time = "global-time"
+    leave_one_out = "leave-one-out"
+
+
+class SplitName(str, Enum):
+    """Splits that can be evaluated."""
+
+    test = "test"
+    valid = "valid"
+
+
+Out = Annotated[Path, typer.Option(help="Folder to write; it must not exist yet.")]
+Seed = Annotated[int, typer.Option(help="Seed of the split.")]
+SplitMethod = Annotated[
+    Method | None,
+    typer.Option(help="How to split; default: given labels, else user-random."),
+]
+RatingMin = Annotated[float | None, typer.Option(help="Keep interactions rated at least this.")]
+KCore = Annotated[
+    int | None, typer.Option(min=1, help="Keep users and items with at least K interactions.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="A malformed line is fatal.")]
+Encode = Annotated[
+    bool,
+    typer.Option("--encode", help="Encode texts and pictures with the weights-free encoders."),
+]
+
+
+@app.callback()
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from graphrec._version import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Folder for the catalogue and the runs.")] = Path(
+        "quickstart"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of the catalogue and of training.")] = 0,
+) -> None:
+    """Build the synthetic catalogue, train three models on it and compare them."""
+    from graphrec.quickstart import run_quickstart
+
+    run_quickstart(out, seed=seed)
+
+
+@app.command()
+def train(
+    target: Annotated[str | None, typer.Argument(metavar="[DIR]", help="Dataset folder.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Such as training.epochs=10 model.layers=2."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="See 'graphrec models'.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue this run instead.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random stream.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    no_test: Annotated[bool, typer.Option("--no-test", help="Leave the test split shut.")] = False,
+) -> None:
+    """Train a model on DIR, or continue a run."""
+    from graphrec.commands import continue_training, start_training
+
+    changes = list(overrides or [])
+    if target is not None and "=" in target and not Path(target).exists():
+        changes.insert(0, target)
+        target = None
+    flags = {"training.seed": seed, "training.device": device, "model.name": model}
+    changes += [f"{key}={value}" for key, value in flags.items() if value is not None]
+    if resume is not None:
+        continue_training(resume, target, changes, test=not no_test)
+        return
+    if target is None or out is None:
+        raise InputError("give a dataset folder and --out RUN, or continue a run with --resume RUN")
+    start_training(target, out, config, changes, test=not no_test)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    split: Annotated[SplitName, typer.Option(help="Which split.")] = SplitName.test,
+) -> None:
+    """Measure the best epoch of a run; opening test is recorded."""
+    from graphrec.commands import show_evaluation
+
+    show_evaluation(run, split.value)
+
+
+@app.command()
+def recommend(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    user: Annotated[list[str], typer.Option(help="External user id; repeat for several.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="Items per user.")] = 10,
+    include_seen: Annotated[
+        bool, typer.Option("--include-seen", help="Keep items the user already has.")
+    ] = False,
+) -> None:
+    """Recommend items to users, from the run folder alone."""
+    from graphrec.commands import show_recommendations
+
+    show_recommendations(run, user, k, include_seen=include_seen)
+
+
+@app.command()
+def export(run: Annotated[Path, typer.Argument(help="Run folder.")], out: Out) -> None:
+    """Write user and item vectors with external ids, as Parquet."""
+    from graphrec.serving.run import load_run
+
+    load_run(run).export(out)
+    typer.echo(f"wrote users.parquet and items.parquet to {out}")
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="One model's options.")] = None,
+) -> None:
+    """List the models, or one model's options, defaults and source."""
+    from graphrec.commands import show_model, show_models
+
+    show_models() if name is None else show_model(name)
+
+
+@data.command()
+def sample(
+    out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist yet.")],
+    seed: Annotated[int, typer.Option(help="Seed of the catalogue.")] = 0,
+) -> None:
+    """Write the built-in synthetic catalogue, encoded with the default encoders."""
+    from graphrec.commands import show_dataset
+    from graphrec.quickstart import make_sample
+
+    make_sample(out, seed=seed)
+    show_dataset(out)
+
+
+@data.command()
+def prepare(
+    kind: Annotated[str, typer.Argument(help="Raw format: amazon.")],
+    reviews: Annotated[list[Path], typer.Option(help="Review files, JSON lines or .gz.")],
+    out: Out,
+    meta: Annotated[list[Path] | None, typer.Option(help="Metadata files.")] = None,
+    rating_min: RatingMin = None,
+    k_core: KCore = None,
+    split: SplitMethod = None,
+    seed: Seed = 0,
+    strict: Strict = False,
+    encode: Encode = False,
+) -> None:
+    """Turn raw reviews and metadata into a dataset."""
+    from graphrec.commands import prepare_dataset
+
+    prepare_dataset(
+        kind,
+        reviews,
+        meta or [],
+        out,
+        strict=strict,
+        encode=encode,
+        **_filters(rating_min, k_core, split, seed),
+    )
+
+
+@data.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="Table, or folder in a known format.")],
+    out: Out,
+    items: Annotated[Path | None, typer.Option(help="Item table.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of <item id>.<ext>.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="Name a column, such as user=customer_id.")
+    ] = None,
+    rating_min: RatingMin = None,
+    k_core: KCore = None,
+    split: SplitMethod = None,
+    seed: Seed = 0,
+    strict: Strict = False,
+    encode: Encode = False,
+) -> None:
+    """Turn tables, MMRec-style or RecBole folders into a dataset."""
+    from graphrec.commands import import_dataset
+
+    import_dataset(
+        source,
+        items,
+        images,
+        column or [],
+        out,
+        strict=strict,
+        encode=encode,
+        **_filters(rating_min, k_core, split, seed),
+    )
+
+
+@data.command()
+def split(
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.")],
+    out: Out,
+    method: Annotated[Method, typer.Option(help="How to split.")],
+    seed: Seed = 0,
+) -> None:
+    """Write the same data under another split; features are shared."""
+    from graphrec.commands import show_dataset, split_dataset
+
+    split_dataset(dataset, out, method.value, seed)
+    show_dataset(out)
+
+
+@data.command()
+def images(
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.")],
+    rate: Annotated[float, typer.Option(min=0.01, help="Most requests per second.")] = 5.0,
+) -> None:
+    """Download the picture URLs the items list; run again to continue."""
+    from graphrec.commands import fetch_images
+
+    fetch_images(dataset, rate)
+
+
+@data.command()
+def show(
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.")],
+) -> None:
+    """Counts, identities, coverage, duplicate features and health of the item graphs."""
+    from graphrec.commands import show_dataset
+
+    show_dataset(dataset)
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is one message and a non-zero exit."""
+    try:
+        app(args=_expand(sys.argv[1:]))
+    except InputError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        _fail(f"{error.strerror or error}: {error.filename or 'while writing'}")
+    except RuntimeError as error:
+        if type(error).__module__.startswith("graphrec."):
+            _fail(str(error))
+        raise
+
+
+def _filters(
+    rating_min: float | None, k_core: int | None, split: Method | None, seed: int
+) -> dict[str, Any]:
+    method = split.value if split else None
+    return {"rating_min": rating_min, "k_core": k_core, "split": method, "seed": seed}
+
+
+def _expand(arguments: list[str]) -> list[str]:
+    """Let repeated options take several values: `--meta a b` becomes `--meta a --meta b`."""
+    expanded: list[str] = []
+    option: str | None = None
+    for argument in arguments:
+        if argument.startswith("-"):
+            option = argument if argument in REPEATED else None
+            if option is None:
+                expanded.append(argument)
+            continue
+        expanded += [option, argument] if option else [argument]
+    return expanded
+
+
+def _fail(message: str, code: int = 1) -> None:
+    typer.echo(f"graphrec: {message}", err=True)
+    raise SystemExit(code)

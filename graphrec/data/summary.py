@@ -1,0 +1,101 @@
+"""What `graphrec data show` tells about a dataset, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from graphrec.data.dataset import Dataset
+from modalities import FeatureStore
+
+
+def dataset_counts(dataset: Dataset) -> dict[str, Any]:
+    """Sizes, density and parts of the split."""
+    events = len(dataset.interactions)
+    pairs = max(dataset.n_users * dataset.n_items, 1)
+    parts = {name: dataset.split.counts.get(name, 0) for name in ("train", "valid", "test")}
+    warm = int(dataset.train.warm_items.sum())
+    return {
+        "name": dataset.name,
+        "users": dataset.n_users,
+        "items": dataset.n_items,
+        "interactions": events,
+        "density": f"{events / pairs:.4%}",
+        "split": str(dataset.split.spec.get("method")),
+        **parts,
+        "items without training interactions": dataset.n_items - warm,
+    }
+
+
+def dataset_identities(dataset: Dataset) -> dict[str, str]:
+    """The three identities."""
+    features = {f"feature_id {name}": value for name, value in dataset.feature_ids.items()}
+    return {"data_id": dataset.data_id, "split_id": dataset.split_id, **features}
+
+
+def dropped(dataset: Dataset) -> dict[str, Any]:
+    """What reading, filtering and splitting left out, and why; nested notes by dotted name."""
+    notes = {**dataset.notes, "split dropped": dataset.split.counts.get("dropped", {})}
+    return dict(_flat(notes))
+
+
+def content_coverage(dataset: Dataset) -> dict[str, str]:
+    """Share of items with each text column, and with pictures."""
+    items = dataset.items
+    lines = {}
+    for name, dtype in items.schema.items():
+        if dtype == pl.String and name != "item_id":
+            filled = items[name].fill_null("").str.strip_chars().ne("").sum()
+            lines[name] = _share(int(filled), len(items))
+    with_picture = int(items["images"].list.len().gt(0).sum())
+    return {**lines, "images": _share(with_picture, len(items))}
+
+
+def feature_health(store: FeatureStore) -> dict[str, Any]:
+    """Coverage of one modality and duplicates among its rows."""
+    rows = store.values()[store.present]
+    _, sizes = np.unique(_row_keys(rows), return_counts=True)
+    return {
+        "kind": store.modality,
+        "dim": store.dim,
+        "dtype": store.dtype.name,
+        "coverage": _share(int(store.present.sum()), len(store)),
+        "distinct rows": len(sizes),
+        "largest group of equal rows": int(sizes.max()) if len(sizes) else 0,
+        "rows of zeros": int((~rows.any(axis=1)).sum()),
+    }
+
+
+def graph_health(dataset: Dataset, name: str, k: int = 10) -> dict[str, Any]:
+    """Statistics of a modality's kNN graph, self-loops left out."""
+    from graphrec.graphs import graph_statistics, knn_graph
+
+    stats = graph_statistics(dataset.train.graph(knn_graph, name, k=k, include_self=False))
+    return {
+        "neighbours per item": f"{stats.mean_degree:.2f}",
+        "items without neighbours": stats.isolated,
+        "most often a neighbour": stats.max_in_degree,
+        "skew of that": f"{stats.in_degree_skew:.2f}",
+        "mutual edges": f"{stats.reciprocal or 0:.1%}",
+        "components": stats.components,
+    }
+
+
+def _row_keys(rows: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
+    packed = np.ascontiguousarray(rows)
+    return packed.view(np.dtype((np.void, packed.shape[1] * packed.itemsize))).ravel()
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:,} of {whole:,} ({part / max(whole, 1):.1%})"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    lines: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        lines += _flat(value, f"{name}.") if isinstance(value, Mapping) else [(name, value)]
+    return [(name, value) for name, value in lines if value not in (0, None, [], "")]

@@ -1,0 +1,263 @@
+"""What a model sees: the training interactions and the item features, nothing held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+from modalities._base.errors import UnknownNameError
+from modalities._base.identity import digest
+
+if TYPE_CHECKING:
+    from modalities import FeatureStore
+
+Kind = Literal["image", "text", "audio", "joint", "other"]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """One modality of all items.
+
+    Args:
+        values: float tensor [I, d]; absent rows are zero.
+        present: bool tensor [I].
+        kind: image, text, audio, joint or other.
+        id: identity of encoder, inputs and transforms.
+    """
+
+    values: Tensor
+    present: Tensor
+    kind: Kind = "other"
+    id: str = ""
+
+    @classmethod
+    def from_store(cls, store: FeatureStore) -> Features:
+        """Read a feature store into memory as float32."""
+        values = torch.from_numpy(store.values().astype("float32", copy=True))
+        return cls(values, torch.from_numpy(store.present.copy()), store.modality, store.feature_id)
+
+    @classmethod
+    def from_tensor(cls, values: Tensor, kind: Kind = "other") -> Features:
+        """Features of a plain tensor: all rows present, the id digests the values."""
+        present = torch.ones(len(values), dtype=torch.bool)
+        return cls(values.float(), present, kind, digest(values.float().cpu().numpy()))
+
+    @property
+    def dim(self) -> int:
+        """Length of a row."""
+        return int(self.values.shape[1])
+
+
+class _StoredFeatures(Mapping[str, Features]):
+    """Feature stores read on first use."""
+
+    def __init__(self, stores: Mapping[str, FeatureStore]) -> None:
+        self._stores = dict(stores)
+        self._read: dict[str, Features] = {}
+
+    def __getitem__(self, name: str) -> Features:
+        if name not in self._stores:
+            raise UnknownNameError("modality", name, self._stores)
+        if name not in self._read:
+            self._read[name] = Features.from_store(self._stores[name])
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stores)
+
+    def __len__(self) -> int:
+        return len(self._stores)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainView:
+    """The training interactions as tensors, with everything a model may build on.
+
+    Args:
+        n_users: number of users U of the whole dataset.
+        n_items: number of items I of the whole dataset, cold ones included.
+        users: int64 tensor [E], user of each training interaction, in file order.
+        items: int64 tensor [E].
+        timestamps: int64 tensor [E] in seconds, or None.
+        features: named modalities, in the order the model shall use them.
+        id: identity of the interactions and the split.
+        cache: folder for graphs built from this view, or None.
+
+    Example:
+        >>> view = TrainView.from_arrays([0, 0, 1], [1, 0, 1], n_users=2, n_items=3)
+        >>> view.warm_items
+        tensor([ True,  True, False])
+        >>> view.edges
+        (tensor([0, 0, 1]), tensor([0, 1, 1]))
+    """
+
+    n_users: int
+    n_items: int
+    users: Tensor
+    items: Tensor
+    timestamps: Tensor | None = None
+    features: Mapping[str, Features] = field(default_factory=dict)
+    item_texts: Sequence[str] = ()
+    id: str = ""
+    cache: Path | None = None
+    _graphs: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        users: Sequence[int] | Tensor,
+        items: Sequence[int] | Tensor,
+        *,
+        n_users: int,
+        n_items: int,
+        timestamps: Sequence[int] | Tensor | None = None,
+        features: Mapping[str, Tensor | Features] | None = None,
+    ) -> TrainView:
+        """A view of plain arrays, for experiments in a REPL and for tests."""
+        user_tensor = torch.as_tensor(users, dtype=torch.long)
+        item_tensor = torch.as_tensor(items, dtype=torch.long)
+        times = None if timestamps is None else torch.as_tensor(timestamps, dtype=torch.long)
+        named = {
+            name: Features.from_tensor(value) if isinstance(value, Tensor) else value
+            for name, value in (features or {}).items()
+        }
+        identity = digest([n_users, n_items], user_tensor.numpy(), item_tensor.numpy())
+        return cls(n_users, n_items, user_tensor, item_tensor, times, named, id=identity)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the interaction tensors lie."""
+        return self.users.device
+
+    def to(self, device: torch.device | str) -> TrainView:
+        """The view with its interactions on `device`; features stay where they are."""
+        target = torch.device(device)
+        if target == self.device:
+            return self
+        times = None if self.timestamps is None else self.timestamps.to(target)
+        moved = {"users": self.users.to(target), "items": self.items.to(target)}
+        return replace(self, **moved, timestamps=times)  # type: ignore[arg-type]
+
+    def using(self, names: Sequence[str]) -> TrainView:
+        """The view with only the modalities `names`, in that order.
+
+        Raises:
+            UnknownNameError: a name the view has no features for.
+        """
+        for name in names:
+            if name not in self.features:
+                raise UnknownNameError("modality", name, self.features)
+        return replace(self, features=_Chosen(self.features, tuple(names)))
+
+    @cached_property
+    def edges(self) -> tuple[Tensor, Tensor]:
+        """Distinct (user, item) pairs ordered by user, then item: two int64 tensors."""
+        keys = torch.unique(self.users * self.n_items + self.items)
+        return keys // self.n_items, keys % self.n_items
+
+    @cached_property
+    def user_items(self) -> tuple[Tensor, Tensor]:
+        """CSR of each user's distinct training items: indptr [U + 1] and ascending items."""
+        users, items = self.edges
+        counts = torch.bincount(users, minlength=self.n_users)
+        indptr = torch.zeros(self.n_users + 1, dtype=torch.long, device=self.device)
+        indptr[1:] = counts.cumsum(0)
+        return indptr, items
+
+    @cached_property
+    def item_counts(self) -> Tensor:
+        """Training interactions per item, int64 [I]."""
+        return torch.bincount(self.items, minlength=self.n_items)
+
+    @cached_property
+    def warm_items(self) -> Tensor:
+        """True for items with a training interaction, bool [I]."""
+        return self.item_counts > 0
+
+    @cached_property
+    def items_by_time(self) -> tuple[Tensor, Tensor]:
+        """CSR of each user's training items in time order (file order without timestamps)."""
+        order = torch.arange(len(self.users), device=self.device)
+        if self.timestamps is not None:
+            order = torch.argsort(self.timestamps, stable=True)
+        order = order[torch.argsort(self.users[order], stable=True)]
+        counts = torch.bincount(self.users, minlength=self.n_users)
+        indptr = torch.zeros(self.n_users + 1, dtype=torch.long, device=self.device)
+        indptr[1:] = counts.cumsum(0)
+        return indptr, self.items[order]
+
+    def graph(
+        self,
+        builder: Callable[Concatenate[TrainView, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """The graph `builder(self, ...)` makes, remembered in memory and in the cache folder.
+
+        The key holds the builder, its arguments, the format version and the identities of what
+        it reads, so another encoder, split or option can never meet an old graph.
+        """
+        key = digest(
+            getattr(builder, "__module__", ""),
+            getattr(builder, "__qualname__", ""),
+            getattr(builder, "version", 0),
+            [list(args), dict(kwargs)],
+            self._inputs(builder),
+        )
+        if key not in self._graphs:
+            self._graphs[key] = self._build(builder, key, *args, **kwargs)
+        result: T = self._graphs[key]
+        return result
+
+    def _inputs(self, builder: Callable[..., object]) -> list[Any]:
+        reads = getattr(builder, "reads", ("interactions", "features"))
+        inputs: list[Any] = [self.n_users, self.n_items]
+        if "interactions" in reads:
+            inputs.append(self.id)
+        if "features" in reads:
+            inputs.append({name: self.features[name].id for name in self.features})
+        return inputs
+
+    def _build(self, builder: Any, key: str, *args: Any, **kwargs: Any) -> Any:
+        load, path = getattr(builder, "load", None), self._cache_path(builder, key)
+        if load is not None and path is not None and path.is_file():
+            return load(path)
+        graph = builder(self, *args, **kwargs)
+        if load is not None and path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            graph.save(path)
+        return graph
+
+    def _cache_path(self, builder: Any, key: str) -> Path | None:
+        return self.cache / f"{builder.__name__}-{key}.safetensors" if self.cache else None
+
+
+class _Chosen(Mapping[str, Features]):
+    """A subset of a feature mapping, still read on first use."""
+
+    def __init__(self, features: Mapping[str, Features], names: tuple[str, ...]) -> None:
+        self._features, self._names = features, names
+
+    def __getitem__(self, name: str) -> Features:
+        if name not in self._names:
+            raise UnknownNameError("modality", name, self._names)
+        return self._features[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def stored_features(stores: Mapping[str, FeatureStore]) -> Mapping[str, Features]:
+    """Features of several stores, each read when first asked for."""
+    return _StoredFeatures(stores)

@@ -1,0 +1,118 @@
+"""What people see: tables on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from modalities._base import progress as base_progress
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from graphrec.training.config import Experiment
+    from graphrec.training.trainer import EpochReport
+
+
+def out() -> Console:
+    """The console for results."""
+    return Console(highlight=False)
+
+
+class TrainingDisplay:
+    """A progress bar over epochs with the loss and the best validation metric.
+
+    Args:
+        experiment: names the model, the epochs and the metric.
+        show: False prints nothing.
+    """
+
+    def __init__(self, experiment: Experiment, *, show: bool = True) -> None:
+        self._metric = experiment.training.metric
+        self._total = experiment.training.epochs
+        self._name = experiment.model.name
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[status]}"),
+        )
+        self._bar = Progress(*columns, console=base_progress.console(), disable=not show)
+        self._task = self._bar.add_task(self._name, total=self._total, status="")
+
+    def __enter__(self) -> TrainingDisplay:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def update(self, report: EpochReport) -> None:
+        """Show an epoch."""
+        self._bar.start()
+        loss = sum(report.losses.values())
+        best = report.progress.best_value
+        status = f"loss {loss:.4f}" if report.losses else ""
+        if best is not None:
+            status += f"  best {self._metric} {best:.4f} (epoch {report.progress.best_epoch})"
+        total = report.epoch if report.progress.done else self._total
+        self._bar.update(self._task, completed=report.epoch, total=total, status=status)
+
+
+def key_values(title: str, values: Mapping[str, Any]) -> Table:
+    """A two-column table."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column()
+    for key, value in values.items():
+        table.add_row(key, f"{value:,}" if isinstance(value, int) else str(value))
+    return table
+
+
+def metric_table(
+    title: str, rows: Mapping[str, Mapping[str, float]], names: Sequence[str]
+) -> Table:
+    """Metrics of several rows, four decimals, the best of each column in bold."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for name in names:
+        table.add_column(name, justify="right")
+    best = {name: max(row.get(name, 0.0) for row in rows.values()) for name in names}
+    for label, row in rows.items():
+        cells = [
+            f"[bold]{row[name]:.4f}[/]"
+            if row[name] == best[name] and len(rows) > 1
+            else f"{row[name]:.4f}"
+            for name in names
+        ]
+        table.add_row(label, *cells)
+    return table
+
+
+def split_table(metrics: Mapping[str, Any], ks: Sequence[int]) -> Table:
+    """Metrics of one run: a row per metric, a column per split and cut-off."""
+    splits = [name for name in ("valid", "test") if name in metrics]
+    table = Table(title_justify="left")
+    table.add_column("metric")
+    for split in splits:
+        for k in ks:
+            table.add_column(f"{split} @{k}", justify="right")
+    bases = dict.fromkeys(name.partition("@")[0] for split in splits for name in metrics[split])
+    for base in bases:
+        values = [metrics[split].get(f"{base}@{k}") for split in splits for k in ks]
+        table.add_row(base, *("" if v is None else f"{v:.4f}" for v in values))
+    return table
+
+
+def frame_table(frame: pl.DataFrame, title: str = "") -> Table:
+    """Any small data frame."""
+    table = Table(title=title, title_justify="left")
+    for name, dtype in frame.schema.items():
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left")
+    for row in frame.iter_rows():
+        table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
+    return table

@@ -1,0 +1,8 @@
+"""Rankings and metrics.
+
+- `ranking`: exact masked top-k in blocks of users
+- `metrics`: recall, ndcg, precision, map, hit_rate, mrr, per user
+- `held_out`: what was held out, by user
+- `evaluate`: a ranker measured on held-out interactions
+- `test_split`: the only door to the test split
+"""

@@ -1,0 +1,37 @@
+"""Sparse graphs and their builders.
+
+- `graph`: `Graph`, the CSR matrix with its own backward
+- `normalise`: symmetric, row and GCN normalisation
+- `bipartite`: the user-item graph and its pruning by degree
+- `knn`: exact cosine neighbours, item-item graphs of one or several modalities
+- `statistics`: is a graph healthy?
+"""
+
+from graphrec.graphs.bipartite import DegreePruner, bipartite_graph, user_item_graph
+from graphrec.graphs.building import builder
+from graphrec.graphs.graph import Graph
+from graphrec.graphs.knn import (
+    checked_modality_weights,
+    cosine_neighbours,
+    default_modality_weights,
+    knn_graph,
+    mixed_knn_graph,
+)
+from graphrec.graphs.normalise import normalise
+from graphrec.graphs.statistics import GraphStatistics, graph_statistics
+
+__all__ = [
+    "DegreePruner",
+    "Graph",
+    "GraphStatistics",
+    "bipartite_graph",
+    "builder",
+    "checked_modality_weights",
+    "cosine_neighbours",
+    "default_modality_weights",
+    "graph_statistics",
+    "knn_graph",
+    "mixed_knn_graph",
+    "normalise",
+    "user_item_graph",
+]

@@ -1,0 +1,162 @@
+"""What every model is: built from training data, a loss per batch, vectors or a ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from graphrec.data.randomness import generator
+from graphrec.data.sampling import Batch, Sampling
+from graphrec.data.train_view import TrainView
+from graphrec.evaluation.ranking import SeenItems, TopK, topk_scores
+from graphrec.graphs.graph import Graph
+from graphrec.nn.similarity import all_scores
+
+
+class NotInductiveError(TypeError):
+    """The model has no vector for an item or user it was not trained on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Final vectors; the score of user u and item i is their inner product.
+
+    Args:
+        users: [U, d].
+        items: [I, d].
+    """
+
+    users: Tensor
+    items: Tensor
+
+
+class Recommender(nn.Module):
+    """Base of all models.
+
+    A subclass takes the training data and typed keyword arguments, which are its whole
+    configuration, and defines `loss` and `vectors` (or `score`, with `factorised = False`).
+    It never names a device: tensors follow the module.
+
+    Args:
+        train: the training data; the model keeps the sizes, its graphs and its tables.
+        seed: of the model's own noise; see `noise`.
+    """
+
+    sampling: ClassVar[Sampling] = Sampling()
+    factorised: ClassVar[bool] = True
+    trainable: ClassVar[bool] = True
+
+    def __init__(self, train: TrainView) -> None:
+        super().__init__()
+        self.n_users = train.n_users
+        self.n_items = train.n_items
+        self.seed = 0
+        self.register_buffer("_place", torch.empty(0), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        place: Tensor = self._place  # type: ignore[assignment]
+        return place.device
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Resample graphs or advance schedules before epoch `epoch`, counted from 0."""
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Named loss terms, already weighted; the objective is their sum."""
+        raise NotImplementedError(f"{type(self).__name__} is not trained by gradients")
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """Final user [U, d] and item [I, d] vectors, differentiable, inference form."""
+        raise NotImplementedError(f"{type(self).__name__} has no vectors")
+
+    @torch.no_grad()
+    def embeddings(self) -> Embeddings:
+        """Final vectors in evaluation mode, without gradients, deterministic."""
+        was_training = self.training
+        self.eval()
+        try:
+            users, items = self.vectors()
+        finally:
+            self.train(was_training)
+        return Embeddings(users.detach(), items.detach())
+
+    def score(self, users: Tensor, items: Tensor | None = None) -> Tensor:
+        """Scores of `users` [B] for `items` [n] (default: all): [B, n]."""
+        vectors = self.embeddings()
+        chosen = vectors.items if items is None else vectors.items[items]
+        return all_scores(vectors.users[users], chosen)
+
+    @torch.no_grad()
+    def topk(self, users: Tensor, k: int, exclude: SeenItems | None = None) -> TopK:
+        """The k best items of each of `users` [B], best first, ties by item index."""
+        scores = self.score(users)
+        if exclude is not None:
+            scores = exclude.mask_(scores, users)
+        return topk_scores(scores, k)
+
+    def represent_items(self, features: Any) -> Tensor:
+        """Vectors of unseen items from their features.
+
+        Raises:
+            NotInductiveError: the model cannot.
+        """
+        raise NotInductiveError(f"{type(self).__name__} cannot represent items unseen in training")
+
+    def represent_users(self, histories: Any) -> Tensor:
+        """Vectors of unseen users from their histories.
+
+        Raises:
+            NotInductiveError: the model cannot.
+        """
+        raise NotInductiveError(f"{type(self).__name__} cannot represent users unseen in training")
+
+    def noise(self, name: str, *counters: int) -> torch.Generator:
+        """A generator for the model's own randomness, replayable from (seed, name, counters)."""
+        return generator(self.seed, f"model {name}", *counters, device=self.device)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, value in vars(self).items():
+            if isinstance(value, Graph):
+                setattr(self, name, value.apply(fn))
+        return self
+
+
+def node_rows(batch: Batch, n_users: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The distinct graph nodes of a batch, and where each of its members lies among them.
+
+    Nodes are the users, then the items. Returns (nodes [R], users [B], positives [B],
+    negatives [B, n]), the last three as places in `nodes`.
+
+    Example:
+        >>> batch = Batch(torch.tensor([1]), torch.tensor([0]), torch.tensor([[2]]))
+        >>> nodes, users, positives, negatives = node_rows(batch, n_users=2)
+        >>> nodes, positives
+        (tensor([1, 2, 4]), tensor([1]))
+    """
+    if batch.negatives is None:
+        raise ValueError("the batch has no negatives; declare Sampling(negatives=1) or more")
+    size = len(batch)
+    members = [batch.users, batch.positives + n_users, batch.negatives.flatten() + n_users]
+    nodes, places = torch.unique(torch.cat(members), return_inverse=True)
+    negatives = places[2 * size :].view(size, -1)
+    return nodes, places[:size], places[size : 2 * size], negatives
+
+
+def embedding_table(rows: int, dim: int, *, init: str = "xavier_uniform") -> nn.Parameter:
+    """A trainable [rows, dim] table: `xavier_uniform`, `xavier_normal`, or `normal` (std 0.1)."""
+    table = torch.empty(rows, dim)
+    if init == "xavier_uniform":
+        nn.init.xavier_uniform_(table)
+    elif init == "xavier_normal":
+        nn.init.xavier_normal_(table)
+    elif init == "normal":
+        nn.init.normal_(table, std=0.1)
+    else:
+        raise ValueError(f"init is xavier_uniform, xavier_normal or normal, got {init!r}")
+    return nn.Parameter(table)

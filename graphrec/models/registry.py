@@ -1,0 +1,131 @@
+"""Models by name, their options read from the constructor's signature."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from graphrec.models.base import Recommender
+from modalities._base.errors import InputError, UnknownNameError
+
+BUILT_IN = {
+    "popularity": "graphrec.models.popularity:Popularity",
+    "itemknn": "graphrec.models.itemknn:ItemKNN",
+    "bpr": "graphrec.models.bpr:BPR",
+    "lightgcn": "graphrec.models.lightgcn:LightGCN",
+    "freedom": "graphrec.models.freedom:FREEDOM",
+}
+_registered: dict[str, type[Recommender]] = {}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One constructor argument of a model."""
+
+    name: str
+    annotation: str
+    default: Any
+    help: str
+
+
+def register(name: str, model: type[Recommender]) -> None:
+    """Make `model` known as `name` in this process.
+
+    A package does the same for everybody by declaring an entry point in the group
+    `graphrec.models`: `name = "package.module:Class"`.
+
+    Raises:
+        InputError: the name is taken by another model.
+    """
+    if name in BUILT_IN or _registered.get(name, model) is not model:
+        raise InputError(f"a model named '{name}' is registered already; choose another name")
+    _registered[name] = model
+
+
+def model_names() -> list[str]:
+    """All known names: built in, from entry points, registered."""
+    external = [point.name for point in entry_points(group="graphrec.models")]
+    return list(dict.fromkeys([*BUILT_IN, *external, *_registered]))
+
+
+def model_class(name: str) -> type[Recommender]:
+    """The class registered as `name`.
+
+    Raises:
+        UnknownNameError: there is none; the nearest name is suggested.
+    """
+    if name in BUILT_IN:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        found: type[Recommender] = getattr(import_module(module), attribute)
+        return found
+    if name in _registered:
+        return _registered[name]
+    for point in entry_points(group="graphrec.models"):
+        if point.name == name:
+            loaded = point.load()
+            if not (isinstance(loaded, type) and issubclass(loaded, Recommender)):
+                raise InputError(f"entry point '{name}' ({point.value}) is not a Recommender class")
+            return loaded
+    raise UnknownNameError("model", name, model_names())
+
+
+def config_class(model: type[Recommender]) -> type[BaseModel]:
+    """The typed configuration of a model, generated from its constructor's keywords."""
+    hints = get_type_hints(model.__init__)
+    fields: dict[str, Any] = {
+        parameter.name: (
+            hints.get(parameter.name, Any),
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
+        for parameter in _keywords(model)
+    }
+    settings = ConfigDict(extra="forbid", protected_namespaces=())
+    return create_model(f"{model.__name__}Config", __config__=settings, **fields)
+
+
+def model_options(model: type[Recommender]) -> list[Option]:
+    """Name, type, default and help of each constructor keyword; help from the docstring."""
+    texts = _argument_help(inspect.getdoc(model) or "")
+    return [
+        Option(
+            parameter.name,
+            str(parameter.annotation),
+            parameter.default,
+            texts.get(parameter.name, ""),
+        )
+        for parameter in _keywords(model)
+    ]
+
+
+def model_source(model: type[Recommender]) -> str:
+    """The `Source:` paragraph of the model's docstring, in one line."""
+    found = re.search(r"Source: (.+?)(?:\n\s*\n|$)", inspect.getdoc(model) or "", re.DOTALL)
+    return " ".join(found.group(1).split()) if found else ""
+
+
+def model_summary(model: type[Recommender]) -> str:
+    """The first line of the module a model lives in, without its full stop."""
+    doc = inspect.getdoc(inspect.getmodule(model)) or inspect.getdoc(model) or ""
+    return doc.splitlines()[0].rstrip(".") if doc else ""
+
+
+def _keywords(model: type[Recommender]) -> list[inspect.Parameter]:
+    parameters = list(inspect.signature(model.__init__).parameters.values())[2:]
+    return [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+
+
+def _argument_help(doc: str) -> Mapping[str, str]:
+    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", doc, re.DOTALL | re.MULTILINE)
+    if section is None:
+        return {}
+    entries = re.findall(r"^    (\w[\w, ]*): (.*?)(?=^    \w|\Z)", section.group(1), re.S | re.M)
+    return {
+        name.strip(): " ".join(text.split()) for names, text in entries for name in names.split(",")
+    }

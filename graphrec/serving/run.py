@@ -1,0 +1,236 @@
+"""A run in use: evaluate it, recommend with it, take its vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import torch
+
+from graphrec.data.dataset import Dataset
+from graphrec.data.loading import load_dataset
+from graphrec.data.train_view import TrainView
+from graphrec.evaluation.ranking import Ranker, SeenItems, VectorRanker
+from graphrec.models.base import Embeddings
+from graphrec.models.registry import model_class
+from graphrec.training.folder import RunFolder
+from graphrec.training.train import best_model, measure, ranker_of
+from modalities._base.errors import InputError, UnknownNameError, nearest
+from modalities._base.files import atomic_folder, write_json
+
+
+class Run:
+    """A trained run; users and items have their external ids here.
+
+    `recommend` and `embeddings` need the run folder alone; `evaluate` needs the dataset too.
+
+    Args:
+        path: a run folder.
+
+    Raises:
+        InputError: there is no run in `path`.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.folder = RunFolder.open(Path(path))
+        self.path = self.folder.path
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """`valid` and, once opened, `test`: metric name to value."""
+        return self.folder.metrics()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The complete configuration, as nested plain values."""
+        return self.folder.experiment().to_dict()
+
+    @cached_property
+    def history(self) -> pl.DataFrame:
+        """One row per epoch: epoch, seconds, and the losses and validation metrics by name."""
+        from graphrec.training.history import History
+
+        rows = []
+        for line in History(self.path / "history.jsonl").read():
+            flat = {"epoch": line["epoch"], "seconds": line["seconds"]}
+            flat.update({f"loss_{name}": value for name, value in line["losses"].items()})
+            rows.append({**flat, **(line["valid"] or {})})
+        return pl.DataFrame(rows, infer_schema_length=None)
+
+    @cached_property
+    def user_ids(self) -> list[str]:
+        """External user ids, in index order."""
+        ids: list[str] = self.folder.table("users")["user_id"].to_list()
+        return ids
+
+    @cached_property
+    def item_ids(self) -> list[str]:
+        """External item ids, in index order."""
+        ids: list[str] = self.folder.table("items")["item_id"].to_list()
+        return ids
+
+    def evaluate(
+        self, split: Literal["valid", "test"] = "test", dataset: Dataset | None = None
+    ) -> dict[str, float]:
+        """Measure the best epoch on a split; opening test is recorded in the run.
+
+        Args:
+            split: `valid` or `test`.
+            dataset: the data of the run; default: read again from where they were.
+
+        Raises:
+            InputError: the dataset is gone, or is not the one of the run.
+        """
+        if split not in ("valid", "test"):
+            raise UnknownNameError("split", split, ["valid", "test"])
+        experiment = self.folder.experiment()
+        dataset = dataset or self._dataset(experiment.data.path)
+        if experiment.features.use is not None:
+            dataset = dataset.using(experiment.features.use)
+        self.folder.check_dataset(dataset, list(dataset.features))
+        ranker = ranker_of(best_model(self.folder, dataset, experiment))
+        return measure(self.folder, dataset, experiment, ranker, split).metrics
+
+    def recommend(
+        self, users: Sequence[str], k: int = 10, *, include_seen: bool = False
+    ) -> pl.DataFrame:
+        """The k best items of each user.
+
+        Args:
+            users: external ids.
+            k: items per user.
+            include_seen: keep items of the user's training and validation interactions.
+
+        Returns:
+            Columns user, rank (from 1), item, score and, where known, title.
+
+        Raises:
+            UnknownNameError: a user the run does not know.
+        """
+        if k < 1:
+            raise InputError(f"k must be at least 1, got {k}")
+        index = torch.tensor([self._user(str(user)) for user in users], dtype=torch.long)
+        exclude = None if include_seen else self._seen
+        best = self._ranker.topk(index, min(k, len(self.item_ids)), exclude)
+        items = best.items.cpu().numpy()
+        rows = [
+            {"user": str(users[u]), "rank": rank + 1, "item": int(items[u, rank]), "score": score}
+            for u in range(len(users))
+            for rank, score in enumerate(best.scores[u].tolist())
+            if items[u, rank] >= 0
+        ]
+        schema = {"user": pl.String, "rank": pl.Int32, "item": pl.Int64, "score": pl.Float32}
+        table = pl.DataFrame(rows, schema=schema)
+        catalogue = self.folder.table("items").with_row_index("item")
+        named = table.join(
+            catalogue.with_columns(pl.col("item").cast(pl.Int64)), on="item", maintain_order="left"
+        )
+        return (
+            named.drop("item")
+            .rename({"item_id": "item"})
+            .select("user", "rank", "item", "score", *(c for c in ("title",) if c in named.columns))
+        )
+
+    def embeddings(self) -> Embeddings:
+        """Final user [U, d] and item [I, d] vectors; rows follow `user_ids` and `item_ids`.
+
+        Raises:
+            InputError: the model has no vectors, or the run is not finished.
+        """
+        vectors = self.folder.vectors()
+        if vectors is None:
+            manifest = self.folder.manifest()
+            if manifest["status"] != "finished":
+                raise InputError(
+                    f"the run in '{self.path}' is not finished (status: {manifest['status']}); "
+                    f"continue it with 'graphrec train --resume {self.path}'"
+                )
+            raise InputError(f"model '{manifest['model']}' has no user and item vectors")
+        return vectors
+
+    def export(self, out: Path | str) -> None:
+        """Write `users.parquet` and `items.parquet` (id, vector) and a manifest to a new folder.
+
+        The score of a pair is the inner product of its vectors.
+
+        Raises:
+            InputError: `out` is taken, or the model has no vectors.
+        """
+        vectors = self.embeddings()
+        with atomic_folder(Path(out)) as folder:
+            for name, ids, matrix in (
+                ("user", self.user_ids, vectors.users),
+                ("item", self.item_ids, vectors.items),
+            ):
+                width = matrix.shape[1]
+                column = pl.Series("vector", matrix.numpy(), dtype=pl.Array(pl.Float32, width))
+                table = pl.DataFrame({f"{name}_id": ids}).with_columns(column)
+                table.write_parquet(folder / f"{name}s.parquet")
+            manifest = {"format": "graphrec.vectors", "version": 1, "dim": width}
+            details = {key: self.folder.manifest()[key] for key in ("model", "ids", "seed")}
+            write_json(folder / "manifest.json", {**manifest, **details})
+
+    def __repr__(self) -> str:
+        manifest = self.folder.manifest()
+        return f"Run('{self.path}', model={manifest['model']}, status={manifest['status']})"
+
+    def _dataset(self, path: str | None) -> Dataset:
+        if path is None:
+            raise InputError("the run was trained on a dataset in memory; pass it as dataset=")
+        return load_dataset(path)
+
+    def _user(self, user: str) -> int:
+        if user not in self._user_index:
+            near = nearest(user, self.user_ids)
+            hint = f"did you mean '{near}'? " if near else ""
+            raise InputError(
+                f"unknown user '{user}'; {hint}The run knows {len(self.user_ids):,} users, "
+                f"such as '{self.user_ids[0]}'"
+            )
+        return self._user_index[user]
+
+    @cached_property
+    def _user_index(self) -> dict[str, int]:
+        return {user: index for index, user in enumerate(self.user_ids)}
+
+    @cached_property
+    def _interactions(self) -> pl.DataFrame:
+        return self.folder.table("interactions")
+
+    @cached_property
+    def _seen(self) -> SeenItems:
+        known = self._interactions
+        return SeenItems.from_pairs(
+            known["user"].to_numpy(), known["item"].to_numpy(), len(self.user_ids)
+        )
+
+    @cached_property
+    def _ranker(self) -> Ranker:
+        vectors = self.folder.vectors()
+        if vectors is not None:
+            return VectorRanker(vectors.users, vectors.items)
+        experiment = self.folder.experiment()
+        kind = model_class(experiment.model.name)
+        if kind.factorised:
+            self.embeddings()
+        kept = self._interactions.filter(pl.col("label") == 0)
+        train = TrainView.from_arrays(
+            torch.from_numpy(kept["user"].to_numpy().astype(np.int64)),
+            torch.from_numpy(kept["item"].to_numpy().astype(np.int64)),
+            n_users=len(self.user_ids),
+            n_items=len(self.item_ids),
+        )
+        return kind(train, **experiment.model.options)
+
+
+def load_run(path: Path | str) -> Run:
+    """Open the run in `path`.
+
+    Raises:
+        InputError: there is no run.
+    """
+    return Run(path)

@@ -1,0 +1,278 @@
+"""The experiment: one typed, validated, complete configuration, parsed at the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from graphrec.evaluation.evaluate import EvaluationOptions
+from graphrec.models.registry import config_class, model_class
+from modalities._base.errors import InputError, nearest
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSection(_Section):
+    """Which dataset.
+
+    Args:
+        path: its folder, as the run found it; None for a dataset made in memory.
+    """
+
+    path: str | None = None
+
+
+class FeaturesSection(_Section):
+    """Which modalities.
+
+    Args:
+        use: their names, in the order of concatenation; None: all, in stored order.
+    """
+
+    use: list[str] | None = None
+
+
+class TrainingSection(_Section):
+    """How a model is trained.
+
+    Args:
+        epochs: the most epochs.
+        batch_size: interactions (or users, where the model says so) per step.
+        lr: learning rate of Adam.
+        lr_decay: epoch e, counted from 0, uses lr * lr_decay ** (e / lr_decay_epochs).
+        lr_decay_epochs: see `lr_decay`.
+        weight_decay: of Adam.
+        metric: validation metric that selects the best epoch.
+        eval_every: epochs between validations.
+        patience: stop once more than this many validations in a row brought no improvement.
+        checkpoint_every: epochs between checkpoints.
+        max_minutes: end at a resumable checkpoint after this long.
+        seed: of every random stream.
+        device: auto, cpu, cuda, or cuda:N.
+    """
+
+    epochs: int = Field(default=1000, ge=1)
+    batch_size: int = Field(default=2048, ge=1)
+    lr: float = Field(default=1e-3, gt=0)
+    lr_decay: float = Field(default=1.0, gt=0, le=1)
+    lr_decay_epochs: int = Field(default=50, ge=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    metric: str = "recall@20"
+    eval_every: int = Field(default=1, ge=1)
+    patience: int = Field(default=20, ge=0)
+    checkpoint_every: int = Field(default=1, ge=1)
+    max_minutes: float | None = Field(default=None, gt=0)
+    seed: int = Field(default=0, ge=0)
+    device: str = "auto"
+
+
+class EvaluationSection(_Section):
+    """How rankings are measured; see `graphrec.evaluation`.
+
+    Args:
+        metrics: names without the cut-off.
+        ks: cut-offs.
+        mask: `train`: only training items leave the ranking; `train+valid`: at test time the
+            validation items too.
+        ndcg_ideal: `truncated` (standard) or `retrieved`.
+        recall_denominator: `full` (standard) or `min`.
+        map_denominator: `min` or `relevant`.
+    """
+
+    metrics: list[str] = ["recall", "ndcg", "precision", "map", "hit_rate", "mrr"]
+    ks: list[int] = [5, 10, 20, 50]
+    mask: Literal["train", "train+valid"] = "train"
+    ndcg_ideal: Literal["truncated", "retrieved"] = "truncated"
+    recall_denominator: Literal["full", "min"] = "full"
+    map_denominator: Literal["min", "relevant"] = "min"
+
+    @field_validator("ks")
+    @classmethod
+    def _positive(cls, ks: list[int]) -> list[int]:
+        if not ks or min(ks) < 1:
+            raise ValueError("cut-offs are whole numbers of at least 1")
+        return sorted(set(ks))
+
+    def options(self) -> EvaluationOptions:
+        """As the evaluation package takes them."""
+        return EvaluationOptions(
+            metrics=tuple(self.metrics),
+            ks=tuple(self.ks),
+            mask=self.mask,
+            ndcg_ideal=self.ndcg_ideal,
+            recall_denominator=self.recall_denominator,
+            map_denominator=self.map_denominator,
+        )
+
+
+class ModelSection(_Section):
+    """Which model.
+
+    Args:
+        name: as `graphrec models` lists it.
+        options: every constructor argument, defaults included.
+    """
+
+    name: str
+    options: dict[str, Any] = {}
+
+
+class Experiment(_Section):
+    """A complete configuration: whatever decides a result is in here.
+
+    Example:
+        >>> experiment = Experiment.parse({"model": {"name": "lightgcn", "layers": 2}})
+        >>> experiment.model.options["layers"], experiment.training.batch_size
+        (2, 2048)
+    """
+
+    data: DataSection = DataSection()
+    features: FeaturesSection = FeaturesSection()
+    model: ModelSection
+    training: TrainingSection = TrainingSection()
+    evaluation: EvaluationSection = EvaluationSection()
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Experiment:
+        """Validate nested values; model options stand beside `model.name`.
+
+        Raises:
+            InputError: an unknown key (the nearest valid one is named) or a wrong value.
+        """
+        sections = dict(values)
+        model = dict(sections.pop("model", None) or {})
+        name = model.pop("name", None)
+        if name is None:
+            raise InputError("no model was chosen; give model.name (see 'graphrec models')")
+        options = _validated(config_class(model_class(name)), model, f"model ({name})", "model.")
+        _reject_unknown(sections, [n for n in cls.model_fields if n != "model"], "")
+        parsed = {
+            section: _validated(_section_class(cls, section), value or {}, section, f"{section}.")
+            for section, value in sections.items()
+        }
+        experiment = cls(
+            model=ModelSection(name=name, options=options.model_dump(mode="json")), **parsed
+        )
+        experiment.evaluation.options()
+        _check_metric(experiment)
+        return experiment
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values that `parse` reads back."""
+        values = self.model_dump(mode="json")
+        values["model"] = {"name": self.model.name, **self.model.options}
+        return values
+
+    def to_yaml(self) -> str:
+        """The configuration as YAML."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a YAML file of nested sections.
+
+    Raises:
+        InputError: the file is missing, not YAML, or not a mapping.
+    """
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"configuration file '{path}' does not exist") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"cannot read the configuration '{path}': {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"'{path}' must hold sections such as 'training:', got {value!r}")
+    return value
+
+
+def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Nested values with `section.key=value` overrides applied; values are read as YAML.
+
+    `features=[a,b]` is short for `features.use=[a,b]`.
+
+    Raises:
+        InputError: an override that is not of that form.
+
+    Example:
+        >>> apply_overrides({}, ["training.epochs=2", "features=[text]"])
+        {'training': {'epochs': 2}, 'features': {'use': ['text']}}
+    """
+    result = {key: dict(value or {}) for key, value in values.items()}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        key = "features.use" if key == "features" else key
+        section, dot, name = key.partition(".")
+        if not (equals and dot and section and name):
+            raise InputError(
+                f"override '{override}' is not of the form section.key=value, "
+                "such as training.epochs=10"
+            )
+        result.setdefault(section, {})[name] = _yaml_value(override, text)
+    return result
+
+
+def _yaml_value(override: str, text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"cannot read the value of '{override}': {error}") from None
+    return _number(value) if isinstance(value, str) else value
+
+
+def _number(text: str) -> Any:
+    # YAML 1.1 reads 1e-3 (no dot) as a string.
+    try:
+        return float(text) if "e" in text.lower() and text[:1] in "+-.0123456789" else text
+    except ValueError:
+        return text
+
+
+def _section_class(owner: type[BaseModel], section: str) -> type[BaseModel]:
+    annotation = owner.model_fields[section].annotation
+    assert isinstance(annotation, type)
+    return annotation
+
+
+def _validated(section: type[BaseModel], values: Any, title: str, prefix: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise InputError(f"section '{title}' must hold key: value pairs, got {values!r}")
+    _reject_unknown(values, list(section.model_fields), prefix)
+    try:
+        return section(**values)
+    except ValidationError as error:
+        raise InputError(_readable(error, section, prefix)) from None
+
+
+def _reject_unknown(values: Mapping[str, Any], valid: Sequence[str], prefix: str) -> None:
+    for key in values:
+        if key not in valid:
+            near = nearest(str(key), valid)
+            hint = f"did you mean '{prefix}{near}'? " if near else ""
+            listed = ", ".join(f"{prefix}{name}" for name in valid) or "none"
+            raise InputError(f"unknown option '{prefix}{key}'; {hint}Valid: {listed}")
+
+
+def _readable(error: ValidationError, section: type[BaseModel], prefix: str) -> str:
+    first = error.errors()[0]
+    key = str(first["loc"][0]) if first["loc"] else ""
+    expected = first["msg"].removeprefix("Value error, ")
+    return f"{prefix}{key}: {expected} (got {first.get('input')!r})"
+
+
+def _check_metric(experiment: Experiment) -> None:
+    evaluation = experiment.evaluation
+    names = [f"{metric}@{k}" for metric in evaluation.metrics for k in evaluation.ks]
+    metric = experiment.training.metric
+    if metric not in names:
+        near = nearest(metric, names)
+        hint = f"did you mean '{near}'? " if near else ""
+        raise InputError(
+            f"training.metric '{metric}' is not among the metrics evaluated; {hint}"
+            f"Valid: {', '.join(names)}"
+        )

@@ -1,0 +1,238 @@
+"""The run folder: everything a run used and produced, readable without the raw data."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from graphrec._version import __version__
+from graphrec.data.dataset import Dataset
+from graphrec.models.base import Embeddings
+from graphrec.training.config import Experiment
+from modalities._base.errors import InputError
+from modalities._base.files import (
+    atomic_file,
+    read_json,
+    read_manifest,
+    refuse_existing,
+    write_json,
+    write_text,
+)
+
+FORMAT = "graphrec.run"
+VERSION = 1
+
+
+def refuse_taken(path: Path) -> None:
+    """Raise `InputError` unless a new run may be written to `path`."""
+    if (path / "config.yaml").is_file() and (path / "manifest.json").is_file():
+        raise InputError(
+            f"'{path}' already holds a run; choose another --out, or continue it with "
+            f"'graphrec train --resume {path}'"
+        )
+    refuse_existing(path)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and files of a run.
+
+    Holds `config.yaml` (as resolved), `manifest.json` (versions, hardware, ids, status),
+    `history.jsonl`, `metrics.json`, `per_user.parquet`, `topk.parquet`, `best/`, `last/`,
+    `test_access.json`, `train.log`, and `served/` (ids, titles, seen items, vectors).
+
+    Args:
+        path: the folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, experiment: Experiment, dataset: Dataset) -> RunFolder:
+        """Make a new run folder for `experiment` on `dataset`.
+
+        Raises:
+            InputError: the folder exists and is not empty.
+        """
+        refuse_taken(path)
+        (path / "served").mkdir(parents=True)
+        folder = cls(path)
+        write_text(path / "config.yaml", experiment.to_yaml())
+        folder._write_served(dataset)
+        manifest = _manifest(experiment, dataset)
+        write_json(path / "manifest.json", manifest)
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """The run in `path`.
+
+        Raises:
+            InputError: there is none.
+        """
+        if not (path / "manifest.json").is_file():
+            raise InputError(f"'{path}' is not a run folder: it has no manifest.json")
+        folder = cls(path)
+        folder.manifest()
+        return folder
+
+    def manifest(self) -> dict[str, Any]:
+        """Versions, hardware, identities, seed and status."""
+        return read_manifest(self.path / "manifest.json", FORMAT, VERSION)
+
+    def set_status(self, status: str) -> None:
+        """Record `running`, `paused`, `interrupted`, `failed` or `finished`."""
+        write_json(self.path / "manifest.json", {**self.manifest(), "status": status})
+
+    def experiment(self) -> Experiment:
+        """The configuration of the run."""
+        path = self.path / "config.yaml"
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise InputError(f"cannot read '{path}': {error}") from None
+        return Experiment.parse(values)
+
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics.json` holds; empty before the first validation ends."""
+        path = self.path / "metrics.json"
+        return read_json(path) if path.is_file() else {}
+
+    def update_metrics(self, **parts: Mapping[str, Any]) -> None:
+        """Add or replace parts of `metrics.json`."""
+        write_json(self.path / "metrics.json", {**self.metrics(), **parts})
+
+    def log(self, message: str) -> None:
+        """Append a line with the time to `train.log`."""
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        with (self.path / "train.log").open("a", encoding="utf-8") as file:
+            file.write(f"{now} {message}\n")
+
+    def check_dataset(self, dataset: Dataset, names: list[str]) -> None:
+        """Raise unless `dataset` is what the run used, in all identities that matter to it.
+
+        Args:
+            dataset: the candidate.
+            names: the modalities the model used.
+
+        Raises:
+            InputError: an identity differs.
+        """
+        recorded = self.manifest()["ids"]
+        pairs: list[tuple[str, Any, str | None]] = [
+            ("data_id", recorded["data_id"], dataset.data_id)
+        ]
+        pairs.append(("split_id", recorded["split_id"], dataset.split_id))
+        for name in names:
+            found = dataset.feature_ids.get(name)
+            pairs.append((f"feature_id of '{name}'", recorded["features"].get(name), found))
+        for what, expected, got in pairs:
+            if expected != got:
+                raise InputError(
+                    f"the run in '{self.path}' used {what} {expected}, the dataset given has "
+                    f"{got}; give the dataset the run was trained on"
+                )
+
+    def save_vectors(self, vectors: Embeddings) -> None:
+        """Keep the final user and item vectors of the best epoch."""
+        tensors = {"users": vectors.users.cpu().contiguous(), "items": vectors.items.cpu()}
+        with atomic_file(self.path / "served" / "vectors.safetensors") as temporary:
+            save_file({name: t.contiguous() for name, t in tensors.items()}, temporary)
+
+    def vectors(self) -> Embeddings | None:
+        """The saved vectors, or None for a model that has none (or is not finished)."""
+        path = self.path / "served" / "vectors.safetensors"
+        if not path.is_file():
+            return None
+        try:
+            return Embeddings(**load_file(path))
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"cannot read '{path}': {error}") from None
+
+    def table(self, name: str) -> pl.DataFrame:
+        """A table of `served/`: users, items or interactions."""
+        path = self.path / "served" / f"{name}.parquet"
+        try:
+            return pl.read_parquet(path)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise InputError(f"cannot read '{path}': {error}") from None
+
+    def write_table(self, name: str, table: pl.DataFrame) -> None:
+        """Write `per_user` or `topk`, atomically."""
+        with atomic_file(self.path / f"{name}.parquet") as temporary:
+            table.write_parquet(temporary)
+
+    def _write_served(self, dataset: Dataset) -> None:
+        events = dataset.interactions
+        labels = dataset.split.labels
+        known = (labels == 0) | (labels == 1)
+        seen = pl.DataFrame(
+            {"user": events.users[known], "item": events.items[known], "label": labels[known]}
+        )
+        titles = dataset.items["title"] if "title" in dataset.items.columns else None
+        items = pl.DataFrame({"item_id": list(dataset.item_ids)})
+        if titles is not None:
+            items = items.with_columns(titles.alias("title"))
+        tables = {
+            "users": pl.DataFrame({"user_id": list(dataset.user_ids)}),
+            "items": items,
+            "interactions": seen,
+        }
+        for name, table in tables.items():
+            table.write_parquet(self.path / "served" / f"{name}.parquet")
+
+
+def _manifest(experiment: Experiment, dataset: Dataset) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "status": "running",
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "model": experiment.model.name,
+        "dataset": dataset.name,
+        "seed": experiment.training.seed,
+        "ids": {
+            "data_id": dataset.data_id,
+            "split_id": dataset.split_id,
+            "features": dataset.feature_ids,
+        },
+        "versions": {"graphrec": __version__, "python": platform.python_version(), **_versions()},
+        "commit": _commit(),
+        "hardware": {
+            "machine": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+    }
+
+
+def _versions() -> dict[str, str | None]:
+    def installed(name: str) -> str | None:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return None
+
+    return {name: installed(name) for name in ("torch", "numpy", "scipy", "polars")}
+
+
+def _commit() -> str | None:
+    """The commit of a source checkout of graphrec; None for an installed package."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,0 +1,121 @@
+"""Files written atomically and read defensively: a crash leaves the old file or the new one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from modalities._base.errors import InputError
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; on success it replaces `path`.
+
+    The data reach the disk before the name changes. On any error (a full disk included) the
+    temporary file is removed and `path` is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success it becomes `path`.
+
+    Raises:
+        InputError: `path` already exists and is not an empty folder.
+    """
+    refuse_existing(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.is_dir():
+            path.rmdir()
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise `InputError` unless `path` is free: absent, or an empty folder."""
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    if path.exists():
+        raise InputError(f"output '{path}' already exists; choose another path or remove it first")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        InputError: the file is missing, not JSON, or not an object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"file '{path}' does not exist") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"file '{path}' is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"file '{path}' must hold a JSON object, got {type(value).__name__}")
+    return value
+
+
+def read_manifest(path: Path, kind: str, version: int) -> dict[str, Any]:
+    """Read a JSON manifest and check its `format` and `version`.
+
+    Raises:
+        InputError: another format, or a version this release does not know.
+    """
+    manifest = read_json(path)
+    if manifest.get("format") != kind:
+        raise InputError(f"'{path}' is not a {kind} manifest (format: {manifest.get('format')!r})")
+    if manifest.get("version") != version:
+        raise InputError(
+            f"'{path}' has format version {manifest.get('version')!r}; this release reads "
+            f"{version}: use the release that wrote it, or make the folder again"
+        )
+    return manifest
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give `source` a second name, or copy it where the file system cannot link."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,73 @@
+"""What an encoder is: content in, vectors out, and a spec that names all that matters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modalities._base.identity import digest
+
+Modality = Literal["image", "text", "audio", "joint", "other"]
+Content = Any
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """Everything that changes what an encoder returns; hashable and serialisable.
+
+    Args:
+        family: name of the kind of encoder.
+        options: (name, value) pairs of plain values, sorted by name.
+
+    Example:
+        >>> spec = EncoderSpec.of("tfidf-svd", dim=2, seed=0)
+        >>> EncoderSpec.from_dict(spec.to_dict()) == spec
+        True
+    """
+
+    family: str
+    options: tuple[tuple[str, str | int | float | bool | None], ...] = ()
+
+    @classmethod
+    def of(cls, family: str, **options: str | int | float | bool | None) -> EncoderSpec:
+        """A spec from keyword options."""
+        return cls(family, tuple(sorted(options.items())))
+
+    @property
+    def id(self) -> str:
+        """Digest of the spec."""
+        return digest(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"encoder": self.family, **dict(self.options)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EncoderSpec:
+        """The inverse of `to_dict`."""
+        options = {name: value for name, value in values.items() if name != "encoder"}
+        return cls.of(values["encoder"], **options)
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns content into vectors."""
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """All that changes the output."""
+
+    @property
+    def modality(self) -> Modality:
+        """What it encodes."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+
+    def encode(self, batch: Sequence[Content]) -> NDArray[np.float32]:
+        """Vectors of a batch, float32 [n, dim]; the batch holds no missing content."""

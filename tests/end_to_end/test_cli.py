@@ -1,0 +1,246 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import graphrec.cli
+from graphrec.data.dataset import Dataset
+
+Call = Callable[..., tuple[int, str, str]]
+FAST = ["training.epochs=2", "training.batch_size=64", "model.dim=8"]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "argv", ["graphrec", *map(str, arguments)])
+        code = 0
+        try:
+            graphrec.cli.main()
+        except SystemExit as error:
+            code = int(error.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def data(small_dataset: Dataset, tmp_path: Path) -> Path:
+    small_dataset.save(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys; sys.argv = ['graphrec', '--help']\n"
+        "from graphrec.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'polars', 'sklearn', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for command in ("quickstart", "train", "evaluate", "recommend", "export", "models", "data"):
+        assert command in done.stdout
+
+
+def test_train_evaluate_recommend_export(call: Call, data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    code, out, _ = call(
+        "train", data, "--model", "freedom", "--out", run, "--seed", 3, "model.k=3", *FAST
+    )
+    assert code == 0
+    assert "recall" in out
+    assert json.loads((run / "manifest.json").read_text())["seed"] == 3
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert {"valid", "test"} <= metrics.keys()
+    code, out, _ = call("evaluate", run, "--split", "valid")
+    assert code == 0
+    assert f"{metrics['valid']['recall@20']:.4f}" in out
+    code, out, _ = call("recommend", run, "--user", "u1", "--user", "u2", "-k", 2)
+    assert code == 0
+    assert out.count("thing") == 4
+    code, out, _ = call("export", run, "--out", tmp_path / "vectors")
+    assert code == 0
+    assert len(pl.read_parquet(tmp_path / "vectors" / "users.parquet")) == 60
+
+
+def test_resume_after_a_time_limit(call: Call, data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    code, out, _ = call(
+        "train",
+        data,
+        "--model",
+        "lightgcn",
+        "--out",
+        run,
+        "--no-test",
+        "training.max_minutes=1e-9",
+        *FAST,
+    )
+    assert code == 0
+    assert "--resume" in out
+    code, out, _ = call("train", "--resume", run, "--no-test", "training.max_minutes=null")
+    assert code == 0
+    assert json.loads((run / "manifest.json").read_text())["status"] == "finished"
+    assert "test" not in json.loads((run / "metrics.json").read_text())
+    code, out, _ = call("train", "--resume", run)
+    assert code == 0
+    assert "finished" in out
+    code, _, _ = call("train", "--resume", run, "training.lr=1")
+    assert code == 0, "a finished run is only shown"
+
+
+def test_ctrl_c_says_how_to_go_on(
+    call: Call, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from graphrec.display import TrainingDisplay
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrainingDisplay, "update", interrupt)
+    code, _, err = call("train", data, "--model", "bpr", "--out", tmp_path / "run", *FAST)
+    assert code == 130
+    assert f"graphrec train --resume {tmp_path / 'run'}" in err.replace("\n", "")
+    monkeypatch.undo()
+
+
+def test_config_file_and_overrides(call: Call, data: Path, tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("model: {name: lightgcn, layers: 1}\ntraining: {epochs: 9}\n")
+    code, _, _ = call("train", data, "--config", config, "--out", tmp_path / "run", *FAST)
+    assert code == 0
+    written = (tmp_path / "run" / "config.yaml").read_text()
+    assert "layers: 1" in written
+    assert "epochs: 2" in written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "DATA", "--model", "lightgnc", "--out", "RUN"], "did you mean 'lightgcn'"),
+        (
+            ["train", "DATA", "--model", "bpr", "--out", "RUN", "training.epoch=1"],
+            "did you mean 'training.epochs'",
+        ),
+        (["train", "NOWHERE", "--model", "bpr", "--out", "RUN"], "does not exist"),
+        (["train", "DATA", "--out", "RUN"], "no model was chosen"),
+        (["train", "DATA", "--model", "bpr"], "--out RUN"),
+        (
+            ["train", "DATA", "--model", "bpr", "--out", "RUN", "features=[txt]"],
+            "did you mean 'text'",
+        ),
+        (["train", "DATA", "--model", "bpr", "--out", "RUN", "--device", "gpu"], "unknown device"),
+        (["train", "DATA", "--model", "bpr", "--out", "DATA"], "already exists"),
+        (["train", "--resume", "NOWHERE"], "not a run folder"),
+        (["evaluate", "NOWHERE"], "not a run folder"),
+        (["recommend", "DATA", "--user", "u1"], "not a graphrec.run manifest"),
+        (["models", "freedon"], "did you mean 'freedom'"),
+        (["data", "show", "NOWHERE"], "does not exist"),
+        (["data", "import", "NOWHERE", "--out", "RUN"], "NOWHERE"),
+        (["data", "prepare", "ebay", "--reviews", "x", "--out", "RUN"], "unknown raw format"),
+        (["data", "split", "DATA", "--out", "RUN", "--method", "global-time"], "timestamps"),
+    ],
+)
+def test_mistakes_are_one_message_and_leave_nothing(
+    call: Call, data: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    places = {"DATA": str(data), "RUN": str(tmp_path / "new"), "NOWHERE": "NOWHERE"}
+    code, _, err = call(*(places.get(argument, argument) for argument in arguments))
+    assert code == 1
+    assert message in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_run_is_never_overwritten(call: Call, data: Path, tmp_path: Path) -> None:
+    arguments = ["train", data, "--model", "popularity", "--out", tmp_path / "run"]
+    assert call(*arguments)[0] == 0
+    code, _, err = call(*arguments)
+    assert code == 1
+    assert "already holds a run" in err
+
+
+def test_models_are_listed_with_their_options(call: Call) -> None:
+    code, out, _ = call("models")
+    assert code == 0
+    for name in ("popularity", "itemknn", "bpr", "lightgcn", "freedom"):
+        assert name in out
+    code, out, _ = call("models", "freedom")
+    assert code == 0
+    assert "model.drop_ratio" in out
+    assert "2211.06924" in out
+
+
+def test_show_and_split(call: Call, data: Path, tmp_path: Path) -> None:
+    code, out, _ = call("data", "show", data)
+    assert code == 0
+    for text in ("60", "420", "data_id", "10-NN graph of 'text'", "distinct rows"):
+        assert text in out
+    code, out, _ = call(
+        "data", "split", data, "--out", tmp_path / "loo", "--method", "leave-one-out"
+    )
+    assert code == 0
+    assert "leave-one-out" in out
+
+
+def test_import_a_table_folder(call: Call, tmp_path: Path) -> None:
+    from PIL import Image
+
+    shop = tmp_path / "shop"
+    (shop / "images").mkdir(parents=True)
+    lines = ["customer,item_id,date"]
+    lines += [
+        f"{u:03d},{i:03d},2024-01-{1 + (u + i) % 28:02d}"
+        for u in range(12)
+        for i in range(u % 3, 12, 2)
+    ]
+    (shop / "interactions.csv").write_text("\n".join(lines) + "\n")
+    items = ["item_id,title"] + [f"{i:03d},a {'red' if i % 2 else 'blue'} thing" for i in range(12)]
+    (shop / "items.csv").write_text("\n".join(items) + "\n")
+    for i in range(11):
+        colour = "#c02020" if i % 2 else "#2040c0"
+        Image.new("RGB", (40, 30), colour).save(shop / "images" / f"{i:03d}.png")
+    code, _, err = call(
+        "data",
+        "import",
+        shop,
+        "--out",
+        tmp_path / "data",
+        "--column",
+        "user=customer",
+        "--k-core",
+        3,
+        "--split",
+        "user-time",
+        "--encode",
+    )
+    assert code == 0, err
+    dataset = Dataset.load(tmp_path / "data")
+    assert "000" in dataset.item_ids
+    assert dataset.split.spec["method"] == "user-time"
+    assert set(dataset.features) == {"image", "text"}
+    assert dataset.features["image"].present.sum() == 11
+    code, _, err = call(
+        "train",
+        tmp_path / "data",
+        "--model",
+        "freedom",
+        "--out",
+        tmp_path / "run",
+        "model.k=3",
+        *FAST,
+    )
+    assert code == 0, err
