@@ -36,6 +36,14 @@ class Method(str, Enum):
     leave_one_out = "leave-one-out"
 
 
+class BadValues(str, Enum):
+    """What to do with features that are not finite."""
+
+    error = "error"
+    missing = "missing"
+    zero = "zero"
+
+
 class SplitName(str, Enum):
     """Splits that can be evaluated."""
 
@@ -216,6 +224,9 @@ def import_(
     seed: Seed = 0,
     strict: Strict = False,
     encode: Encode = False,
+    nonfinite: Annotated[
+        BadValues, typer.Option(help="What to do with feature rows holding NaN or infinity.")
+    ] = BadValues.error,
 ) -> None:
     """Turn tables, MMRec-style or RecBole folders into a dataset."""
     from graphrec.commands import import_dataset
@@ -228,6 +239,7 @@ def import_(
         out,
         strict=strict,
         encode=encode,
+        nonfinite=nonfinite.value,
         **_filters(rating_min, k_core, split, seed),
     )
 

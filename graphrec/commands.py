@@ -24,6 +24,7 @@ from graphrec.serving.run import load_run
 from graphrec.training.config import Experiment, apply_overrides, read_config
 from graphrec.training.folder import RunFolder
 from graphrec.training.train import resume_run, train_run
+from modalities import Nonfinite
 from modalities._base.errors import InputError, UnknownNameError
 
 RESUMABLE = ("training.max_minutes", "training.device")
@@ -47,7 +48,7 @@ def continue_training(
     """`graphrec train --resume RUN`."""
     run = RunFolder.open(folder)
     if run.manifest()["status"] == "finished":
-        out().print(f"the run in '{folder}' is finished; nothing is left to train")
+        out().print(f"the run in '{folder}' is finished; nothing is left to train", markup=False)
         _show_outcome(run)
         return
     for override in overrides:
@@ -140,6 +141,7 @@ def import_dataset(
     *,
     strict: bool,
     encode: bool,
+    nonfinite: Nonfinite,
     **how: Any,
 ) -> None:
     """`graphrec data import`."""
@@ -148,7 +150,9 @@ def import_dataset(
 
     refuse_existing(folder)
     names = dict(_assignment(column) for column in columns)
-    read = read_source(source, items=items, images=images, columns=names, strict=strict)
+    read = read_source(
+        source, items=items, images=images, columns=names, strict=strict, nonfinite=nonfinite
+    )
     _save_new(build_dataset(read, **how), folder, encode)
 
 
@@ -237,8 +241,8 @@ def _show_outcome(run: RunFolder) -> None:
         return
     metrics = run.metrics()
     best = metrics.get("best", {})
-    values = {"run": str(run.path), "model": manifest["model"], "best epoch": best.get("epoch")}
-    console.print(key_values("", values))
+    values = {"folder": str(run.path), "best epoch": best.get("epoch")}
+    console.print(key_values(f"Run of {manifest['model']}", values))
     console.print(split_table(metrics, run.experiment().evaluation.ks))
 
 

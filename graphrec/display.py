@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -63,14 +64,14 @@ class TrainingDisplay:
         self._bar.update(self._task, completed=report.epoch, total=total, status=status)
 
 
-def key_values(title: str, values: Mapping[str, Any]) -> Table:
-    """A two-column table."""
-    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
+def key_values(title: str, values: Mapping[str, Any]) -> Group:
+    """A heading and a line per value."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim")
     table.add_column()
     for key, value in values.items():
-        table.add_row(key, f"{value:,}" if isinstance(value, int) else str(value))
-    return table
+        table.add_row(f"  {escape(key)}", escape(_cell(value)))
+    return Group(f"[bold]{escape(title)}[/]", table)
 
 
 def metric_table(
@@ -114,5 +115,11 @@ def frame_table(frame: pl.DataFrame, title: str = "") -> Table:
     for name, dtype in frame.schema.items():
         table.add_column(name, justify="right" if dtype.is_numeric() else "left")
     for row in frame.iter_rows():
-        table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
+        table.add_row(*(escape(_cell(value)) for value in row))
     return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from modalities.encode import encode_items, summary
     from modalities.pictures import PictureDescriptor
     from modalities.protocol import Content, Encoder, EncoderSpec, Modality
-    from modalities.store import FeatureStore
+    from modalities.store import FeatureStore, Nonfinite
     from modalities.text import TfidfSvd
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "EncoderSpec",
     "FeatureStore",
     "Modality",
+    "Nonfinite",
     "PictureDescriptor",
     "TfidfSvd",
     "encode_items",
@@ -38,6 +39,7 @@ _HOMES = {
     "EncoderSpec": "modalities.protocol",
     "FeatureStore": "modalities.store",
     "Modality": "modalities.protocol",
+    "Nonfinite": "modalities.store",
     "PictureDescriptor": "modalities.pictures",
     "TfidfSvd": "modalities.text",
     "encode_items": "modalities.encode",

@@ -28,6 +28,7 @@ from modalities._base.identity import digest
 
 FORMAT = "graphrec.dataset"
 VERSION = 1
+NOT_CONTENT = ("item_id", "price")
 
 
 @dataclass(frozen=True, eq=False)
@@ -384,7 +385,7 @@ def _item_table(items: pl.DataFrame | None, item_ids: list[str]) -> pl.DataFrame
 
 
 def _texts(items: pl.DataFrame) -> list[str]:
-    names = [n for n, t in items.schema.items() if t == pl.String and n != "item_id"]
+    names = [n for n, t in items.schema.items() if t == pl.String and n not in NOT_CONTENT]
     if not names:
         return [""] * len(items)
     return items.select(pl.concat_str(names, separator=" ", ignore_nulls=True))[:, 0].to_list()

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
-from graphrec.data.dataset import Dataset
+from graphrec.data.dataset import NOT_CONTENT, Dataset
 from modalities import FeatureStore, PictureDescriptor, TfidfSvd, encode_items
-from modalities._base.errors import InputError
+from modalities._base.errors import InputError, UnknownNameError
 from modalities.content import clean_text
 
-TEXT_COLUMNS = ("title", "brand", "store", "categories", "category", "features", "description")
 
-
-def encode_dataset(dataset: Dataset, *, dim: int = 128, progress: bool = True) -> Dataset:
+def encode_dataset(
+    dataset: Dataset,
+    *,
+    columns: Sequence[str] | None = None,
+    dim: int = 128,
+    progress: bool = True,
+) -> Dataset:
     """The dataset with the modalities `image` and `text` it has content for.
 
     Pictures are described by `modalities.PictureDescriptor`, texts by `modalities.TfidfSvd`
-    fitted on the item texts. Of the text columns, those named in `TEXT_COLUMNS` are joined in
-    that order; where there is none of them, all are.
+    fitted on the item texts.
 
     Args:
         dataset: with item texts, pictures or both.
+        columns: text columns to join, in order; default: all but the price, in stored order.
         dim: of the text vectors.
         progress: show bars.
 
     Raises:
         InputError: the items have neither texts nor pictures.
+        UnknownNameError: there is no such column.
     """
     stores: dict[str, FeatureStore] = {}
     pictures = [paths[0] if paths else None for paths in dataset.items["images"].to_list()]
@@ -33,7 +40,7 @@ def encode_dataset(dataset: Dataset, *, dim: int = 128, progress: bool = True) -
         stores["image"] = encode_items(
             PictureDescriptor(), dataset.item_ids, pictures, progress=progress
         )
-    texts = [clean_text(text) for text in joined_texts(dataset.items)]
+    texts = [clean_text(text) for text in joined_texts(dataset.items, columns)]
     if any(texts):
         encoder = TfidfSvd.fit(texts, dim=dim)
         stores["text"] = encode_items(encoder, dataset.item_ids, texts, progress=progress)
@@ -42,10 +49,13 @@ def encode_dataset(dataset: Dataset, *, dim: int = 128, progress: bool = True) -
     return dataset.with_features(**stores)
 
 
-def joined_texts(items: pl.DataFrame) -> list[str]:
+def joined_texts(items: pl.DataFrame, columns: Sequence[str] | None = None) -> list[str]:
     """One text per item, "" where nothing is known."""
-    every = [n for n, t in items.schema.items() if t == pl.String and n != "item_id"]
-    names = [name for name in TEXT_COLUMNS if name in every] or every
+    every = [n for n, t in items.schema.items() if t == pl.String and n not in NOT_CONTENT]
+    names = every if columns is None else list(columns)
+    for name in names:
+        if name not in every:
+            raise UnknownNameError("text column", name, every)
     if not names:
         return [""] * len(items)
     joined = pl.concat_str(names, separator=". ", ignore_nulls=True).fill_null("")

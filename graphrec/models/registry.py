@@ -111,9 +111,10 @@ def model_source(model: type[Recommender]) -> str:
 
 
 def model_summary(model: type[Recommender]) -> str:
-    """The first line of the module a model lives in, without its full stop."""
+    """What the first line of a model's module says of it."""
     doc = inspect.getdoc(inspect.getmodule(model)) or inspect.getdoc(model) or ""
-    return doc.splitlines()[0].rstrip(".") if doc else ""
+    first = doc.splitlines()[0].rstrip(".") if doc else ""
+    return first.partition(": ")[2] or first
 
 
 def _keywords(model: type[Recommender]) -> list[inspect.Parameter]:

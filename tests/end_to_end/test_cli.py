@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 import graphrec.cli
-from graphrec.data.dataset import Dataset
+from graphrec.data.dataset import Dataset, build_dataset
+from graphrec.data.source import Source
 
 Call = Callable[..., tuple[int, str, str]]
 FAST = ["training.epochs=2", "training.batch_size=64", "model.dim=8"]
@@ -197,8 +203,6 @@ def test_show_and_split(call: Call, data: Path, tmp_path: Path) -> None:
 
 
 def test_import_a_table_folder(call: Call, tmp_path: Path) -> None:
-    from PIL import Image
-
     shop = tmp_path / "shop"
     (shop / "images").mkdir(parents=True)
     lines = ["customer,item_id,date"]
@@ -244,3 +248,71 @@ def test_import_a_table_folder(call: Call, tmp_path: Path) -> None:
         *FAST,
     )
     assert code == 0, err
+
+
+def test_features_that_are_not_finite_can_be_treated(call: Call, tmp_path: Path) -> None:
+    folder = tmp_path / "mm"
+    folder.mkdir()
+    rows = ["userID\titemID\tx_label"]
+    rows += [f"{u}\t{i}\t{(u + i) % 3}" for u in range(6) for i in range(6)]
+    (folder / "mm.inter").write_text("\n".join(rows) + "\n")
+    values = np.ones((6, 3), dtype=np.float32)
+    values[2, 1] = np.nan
+    np.save(folder / "text_feat.npy", values)
+    code, _, err = call("data", "import", folder, "--out", tmp_path / "out")
+    assert code == 1
+    assert "1 of 6 feature rows hold NaN or infinity" in err
+    assert not (tmp_path / "out").exists()
+    code, _, err = call("train", folder, "--model", "bpr", "--out", tmp_path / "run", *FAST)
+    assert code == 1
+    assert "NaN" in err
+    code, _, err = call(
+        "data", "import", folder, "--out", tmp_path / "out", "--nonfinite", "missing"
+    )
+    assert code == 0, err
+    assert Dataset.load(tmp_path / "out").features["text"].present.tolist() == [
+        True,
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
+
+
+def test_listed_pictures_are_fetched_and_recorded(call: Call, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "#c02020").save(buffer, "PNG")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = self.path == "/a.png"
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Type", "image/png")
+            self.end_headers()
+            self.wfile.write(buffer.getvalue() if found else b"")
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    frame = pl.DataFrame({"user": list("uuuvvv"), "item": list("abcabc")})
+    items = pl.DataFrame(
+        {"item_id": ["a", "b", "c"], "image_urls": [[f"{address}/a.png"], [f"{address}/b.png"], []]}
+    )
+    build_dataset(Source("shop", frame, items=items), split="user-random").save(tmp_path / "d")
+    try:
+        code, out, err = call("data", "images", tmp_path / "d", "--rate", 50)
+        assert code == 0, err
+        assert "pictures fetched" in out
+        code, out, _ = call("data", "images", tmp_path / "d", "--rate", 50)
+        assert code == 0
+        assert "there already" in out
+    finally:
+        server.shutdown()
+    table = Dataset.load(tmp_path / "d").items
+    kept = {row["item_id"]: row["images"] for row in table.iter_rows(named=True)}
+    assert Path(kept["a"][0]).read_bytes() == buffer.getvalue()
+    assert kept["b"] == kept["c"] == []

@@ -6,7 +6,7 @@ about real shops or people. It exists to try things out and to test that content
 - `traits`: what the items are
 - `vocabulary`: families, brands, styles, colours and the sentences that tell them
 - `texts`: titles, descriptions and attributes
-- `shapes`, `patterns`, `pictures`: the pictures
+- `shapes`, `silhouettes`, `patterns`, `pictures`: the pictures
 - `behaviour`: users, their tastes and interactions
 - `generate`: `make_catalogue`
 """

@@ -44,7 +44,7 @@ def make_catalogue(
 
     Returns:
         A source with the columns user, item, timestamp, label and the item columns item_id,
-        title, description, brand, family, colour, pattern, material, style, price, images.
+        title, description, brand, category, colour, pattern, material, style, price, images.
 
     Raises:
         InputError: too few items or users, or `out_images` is taken.

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from graphrec.data.catalogue.patterns import blend, pattern_sheet
 from graphrec.data.catalogue.randomness import stream
-from graphrec.data.catalogue.shapes import SILHOUETTES, Layer
+from graphrec.data.catalogue.shapes import Layer
+from graphrec.data.catalogue.silhouettes import SILHOUETTES
 from graphrec.data.catalogue.traits import COLOUR_NAMES, FAMILY_NAMES, PATTERN_NAMES, Traits
 from graphrec.data.catalogue.vocabulary import COLOURS, PATTERNS, RGB
 

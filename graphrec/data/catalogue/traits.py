@@ -84,6 +84,9 @@ class Traits:
 def draw_traits(n_items: int, seed: int) -> Traits:
     """Draw the items of a catalogue.
 
+    Items come in product lines of about `PER_LINE`, whose members share most traits, as they do
+    in shops: this is what makes the neighbours of an item in picture and text worth knowing.
+
     Example:
         >>> traits = draw_traits(1200, seed=0)
         >>> len(traits), int(traits.new.sum()), int((~traits.has_picture).sum())

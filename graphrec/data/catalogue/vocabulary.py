@@ -82,7 +82,7 @@ STYLES: Mapping[str, Style] = {
         (
             "A playful, whimsical design that makes people smile.",
             "Cheerful and a little silly, in the best way.",
-            "Whimsical details brighten up grey mornings.",
+            "Whimsical details brighten up rainy mornings.",
         ),
     ),
     "rugged": Style(

@@ -12,6 +12,7 @@ from graphrec.data.readers.mmrec import read_mmrec
 from graphrec.data.readers.recbole import is_atomic, read_recbole
 from graphrec.data.readers.tables import find_table, read_tables
 from graphrec.data.source import Source
+from modalities import Nonfinite
 from modalities._base.errors import InputError
 
 _JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
@@ -26,6 +27,7 @@ def read_source(
     integer_ids: bool = False,
     name: str | None = None,
     strict: bool = False,
+    nonfinite: Nonfinite = "error",
 ) -> Source:
     """Read a folder, file or frame of any format there is a reader for.
 
@@ -44,6 +46,8 @@ def read_source(
         integer_ids: read ids as whole numbers; with tables only.
         name: of the data set; default from the file names.
         strict: bad rows are errors.
+        nonfinite: what to do with feature rows holding NaN or infinity: `error`, `missing` or
+            `zero`; with MMRec folders only.
 
     Raises:
         InputError: nothing is there, the format is not recognised, an option does not fit it, or
@@ -69,7 +73,7 @@ def read_source(
     if kind == "recbole":
         source = read_recbole(path, columns=columns, strict=strict)
     elif kind == "mmrec":
-        source = read_mmrec(path)
+        source = read_mmrec(path, nonfinite=nonfinite)
     else:
         source = read_amazon(path, [items] if isinstance(items, (str, Path)) else [], strict=strict)
     return replace(source, name=name or source.name)
