@@ -17,7 +17,7 @@ from graphrec.serving.run import Run
 from modalities._base.files import refuse_existing
 
 # Colour and pattern have columns of their own, which would tell the text what pictures show.
-TEXT = ("title", "brand", "description")
+TEXT = ("title", "brand", "category", "description")
 SHOWN = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 TRAINING: dict[str, Any] = {
     "epochs": 200,
@@ -25,6 +25,7 @@ TRAINING: dict[str, Any] = {
     "lr": 5e-3,
     "eval_every": 5,
     "patience": 10,
+    "checkpoint_every": 5,
 }
 MODELS: dict[str, dict[str, Any]] = {"popularity": {}, "lightgcn": {}, "freedom": {}}
 

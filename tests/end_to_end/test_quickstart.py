@@ -1,58 +1,20 @@
-"""The first thing a newcomer runs, and whether content is what makes the difference."""
+"""The first thing a newcomer runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-import graphrec
 from graphrec import quickstart
 from graphrec.data.dataset import Dataset
-from modalities import FeatureStore
 from modalities._base.errors import InputError
-
-TRAINING: dict[str, Any] = {**quickstart.TRAINING, "epochs": 60}
 
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("sample") / "data"
     return quickstart.make_sample(folder, progress=False)
-
-
-def shuffled(dataset: Dataset) -> Dataset:
-    """The same vectors, given to the wrong items."""
-    order = np.random.default_rng(0).permutation(dataset.n_items)
-    return dataset.with_features(
-        **{
-            name: FeatureStore.from_arrays(
-                store.values()[order],
-                list(dataset.item_ids),
-                present=store.present[order],
-                modality=store.modality,
-            )
-            for name, store in dataset.features.items()
-        }
-    )
-
-
-def valid_recall(dataset: Dataset, model: str, out: Path) -> float:
-    run = graphrec.train(dataset, model, out, training=TRAINING, test=False, progress=False)
-    value: float = run.metrics["valid"]["recall@20"]
-    return value
-
-
-def test_content_helps_and_shuffling_it_removes_the_gain(sample: Dataset, tmp_path: Path) -> None:
-    popularity = valid_recall(sample, "popularity", tmp_path / "popularity")
-    lightgcn = valid_recall(sample, "lightgcn", tmp_path / "lightgcn")
-    freedom = valid_recall(sample, "freedom", tmp_path / "freedom")
-    misled = valid_recall(shuffled(sample), "freedom", tmp_path / "misled")
-    assert lightgcn > 1.3 * popularity
-    assert freedom > 1.08 * lightgcn
-    assert misled < lightgcn
 
 
 def test_the_sample_is_what_it_says(sample: Dataset) -> None:

@@ -31,7 +31,8 @@ def make_catalogue(
     in both. Users' choices depend on all of these, on hidden circles that content cannot explain,
     and on a power law of popularity. 4 % of the items have no picture (an empty list), 3 % no
     text (nulls), and 3 % came out after the last training interaction: they have held-out
-    interactions only.
+    interactions only. Now and then an unpopular old item has no training interaction either; the
+    notes count both.
 
     The labels of the interactions are those of `split="user-time"`, and also respect time
     globally: all training interactions happen before all held-out ones.
