@@ -5,7 +5,8 @@
 - `pictures`: `PictureDescriptor`, the weights-free default for pictures
 - `content`: texts cleaned, pictures opened safely
 - `encode`: items to a store
-- `store`: `FeatureStore`, aligned by item id, memory-mapped
+- `store`: `FeatureStore`, aligned by item id, memory-mapped; `parts`, `layout`: its files
+- `statistics`: coverage, repeated rows and norms of a store
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from modalities.encode import encode_items, summary
     from modalities.pictures import PictureDescriptor
     from modalities.protocol import Content, Encoder, EncoderSpec, Modality
+    from modalities.statistics import FeatureStatistics, feature_statistics
     from modalities.store import FeatureStore, Nonfinite
     from modalities.text import TfidfSvd
 
@@ -24,12 +26,14 @@ __all__ = [
     "Content",
     "Encoder",
     "EncoderSpec",
+    "FeatureStatistics",
     "FeatureStore",
     "Modality",
     "Nonfinite",
     "PictureDescriptor",
     "TfidfSvd",
     "encode_items",
+    "feature_statistics",
     "summary",
 ]
 
@@ -37,12 +41,14 @@ _HOMES = {
     "Content": "modalities.protocol",
     "Encoder": "modalities.protocol",
     "EncoderSpec": "modalities.protocol",
+    "FeatureStatistics": "modalities.statistics",
     "FeatureStore": "modalities.store",
     "Modality": "modalities.protocol",
     "Nonfinite": "modalities.store",
     "PictureDescriptor": "modalities.pictures",
     "TfidfSvd": "modalities.text",
     "encode_items": "modalities.encode",
+    "feature_statistics": "modalities.statistics",
     "summary": "modalities.encode",
 }
 

@@ -8,19 +8,35 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 64_000_000
-_TAG = re.compile(r"<(?:!--.*?--|/?[a-zA-Z][^<>]*)>", re.DOTALL)
+PICTURE_ERRORS = (
+    "missing",
+    "empty",
+    "not-a-picture",
+    "truncated",
+    "damaged",
+    "too-large",
+    "unreadable",
+)
+"""Why a picture cannot be used: no such file; no byte in it; no known format; it ends too early;
+its data make no sense; more pixels than allowed; the system refuses to read it."""
+
+# No formats that need another program (EPS, WMF) and none that pictures of products never use.
+_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "JPEG2000", "ICO")
+_TAG = re.compile(r"<(?:/?[a-zA-Z]|[!?])[^<>]*>")
 _SPACE = re.compile(r"\s+")
 
 
 class ContentError(Exception):
-    """A picture that cannot be used; `code` is short enough for a table.
+    """A picture that cannot be used.
 
     Args:
-        code: missing, empty, not-a-picture, truncated or too-large.
+        code: one of `PICTURE_ERRORS`; short enough for a table.
     """
 
     def __init__(self, code: str) -> None:
@@ -39,53 +55,100 @@ def clean_text(text: str | None) -> str:
     """
     if not text:
         return ""
-    plain = html.unescape(_TAG.sub(" ", html.unescape(text)))
+    marked = _without_comments(html.unescape(text))
+    plain = html.unescape(_TAG.sub(" ", marked))
     return _SPACE.sub(" ", plain.encode("utf-8", "ignore").decode()).strip()
 
 
 def open_picture(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Image:
     """Open a picture as RGB: upright by EXIF, transparency on white, 16 bits scaled to 8.
 
-    The size is checked before a pixel is decoded.
+    Of an animation the first frame counts. The size is checked before a pixel is decoded.
+
+    Args:
+        path: of the file.
+        max_pixels: a larger picture is refused.
 
     Raises:
-        ContentError: the file is missing, empty, no picture, cut short, or too large.
+        ContentError: with one of `PICTURE_ERRORS` as its code.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image
 
-    file = Path(path)
     try:
-        if file.stat().st_size == 0:
+        if Path(path).stat().st_size == 0:
             raise ContentError("empty")
+        Image.init()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            opened = Image.open(file)
-        with opened:
-            if opened.width * opened.height > max_pixels:
-                raise ContentError("too-large")
-            opened.load()
-            return _as_rgb(ImageOps.exif_transpose(opened))
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise ContentError("missing") from None
-    except Image.DecompressionBombError:
-        raise ContentError("too-large") from None
-    except UnidentifiedImageError:
-        raise ContentError("not-a-picture") from None
-    except (OSError, SyntaxError, ValueError, EOFError):
-        raise ContentError("truncated") from None
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=[f for f in _FORMATS if f in Image.OPEN]) as opened:
+                return normalise_picture(opened, max_pixels=max_pixels)
+    except Exception as error:  # a broken file can raise anything from a decoder
+        raise ContentError(_code_of(error)) from None
+
+
+def normalise_picture(picture: Image, *, max_pixels: int = MAX_PIXELS) -> Image:
+    """A picture in memory, or opened and not yet decoded, as `open_picture` returns it.
+
+    Raises:
+        ContentError: too-large, truncated or damaged.
+    """
+    from PIL import ImageOps
+
+    if picture.width * picture.height > max_pixels:
+        raise ContentError("too-large")
+    try:
+        picture.load()
+        return _as_rgb(ImageOps.exif_transpose(picture))
+    except Exception as error:
+        raise ContentError(_code_of(error)) from None
+
+
+def _code_of(error: Exception) -> str:
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, ContentError):
+        return error.code
+    if isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError)):
+        return "missing"
+    if isinstance(error, Image.DecompressionBombError):
+        return "too-large"
+    if isinstance(error, UnidentifiedImageError):
+        return "not-a-picture"
+    if isinstance(error, OSError) and error.errno is not None:
+        return "unreadable"
+    early = isinstance(error, EOFError) or "truncated" in str(error).lower()
+    return "truncated" if early else "damaged"
 
 
 def _as_rgb(picture: Image) -> Image:
     from PIL import Image
 
-    if picture.mode in ("I;16", "I;16L", "I;16B", "I"):
-        import numpy as np
-
-        values = np.asarray(picture).astype(np.float64)
-        top = 65535.0 if values.max() > 255 else 255.0
-        picture = Image.fromarray((values.clip(0, top) / top * 255).round().astype(np.uint8))
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        picture = Image.fromarray(_eight_bits(np.asarray(picture), picture.mode))
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         ground = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         picture = Image.alpha_composite(ground, layer)
     return picture.convert("RGB")
+
+
+def _eight_bits(
+    values: np.ndarray[tuple[int, ...], np.dtype[np.generic]], mode: str
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Grey values of more than 8 bits, or real ones, brought to 0..255; Pillow would clip them.
+
+    Full scale is 65,535 for `I;16`, the least of 255 and 65,535 (`I`) or of 1 and 255 (`F`) that
+    holds the values, else the highest value.
+    """
+    real = np.nan_to_num(values.astype(np.float64), posinf=0.0).clip(0)
+    highest = float(real.max(initial=0.0))
+    scales = {"F": (1.0, 255.0), "I": (255.0, 65535.0)}.get(mode, (65535.0,))
+    full = next((scale for scale in scales if highest <= scale), highest)
+    return np.asarray((real / full * 255).round().astype(np.uint8))
+
+
+def _without_comments(text: str) -> str:
+    first, *others = text.split("<!--")
+    return first + "".join(
+        " " + part.partition("-->")[2] if "-->" in part else "<!--" + part for part in others
+    )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modalities.content import open_picture
-from modalities.protocol import EncoderSpec, Modality
+from modalities._base.errors import InputError
+from modalities.content import normalise_picture, open_picture
+from modalities.protocol import Content, EncoderSpec, Modality
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,8 +27,8 @@ class PictureDescriptor:
     The picture is fitted into a white square of 96 x 96 pixels. Three blocks are computed with
     scikit-image, each of unit length, weighted and joined, and the whole normalised again:
 
-    - colour (weight 1): square roots of a histogram of 4 x 6 x 6 bins over L, a, b (CIELAB) of
-      what is not the white ground
+    - colour (weight 1): square roots of a histogram of 4 x 6 x 6 bins over L, a, b (CIELAB, a
+      and b clipped to -90..90) of what is not the white ground
     - texture (weight 0.6): square roots of the histogram of uniform local binary patterns
       (8 neighbours, radius 1 and 3)
     - shape (weight 1): histograms of oriented gradients, 8 orientations, cells of 16 pixels
@@ -58,8 +60,13 @@ class PictureDescriptor:
         cells = _SIDE // 16
         return int(np.prod(_COLOUR_BINS)) + 20 + 8 * cells * cells
 
-    def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
-        """Unit vectors, float32 [n, dim], of PIL pictures or paths."""
+    def encode(self, batch: Sequence[Content]) -> NDArray[np.float32]:
+        """Unit vectors, float32 [n, dim], of PIL pictures or paths.
+
+        Raises:
+            InputError: something else was given.
+            ContentError: a picture cannot be used; `modalities.encode_items` records it instead.
+        """
         rows = [self._describe(_opened(picture)) for picture in batch]
         return np.stack(rows) if rows else np.zeros((0, self.dim), dtype=np.float32)
 
@@ -78,18 +85,24 @@ class PictureDescriptor:
         return np.asarray(_unit(joined), dtype=np.float32)
 
 
-def _opened(picture: Any) -> Image:
+def _opened(picture: Content) -> Image:
     from PIL.Image import Image as Picture
 
-    return picture if isinstance(picture, Picture) else open_picture(picture)
+    if isinstance(picture, Picture):
+        return normalise_picture(picture)
+    if not isinstance(picture, (str, Path)):
+        raise InputError(f"expected a picture or the path of one, got {type(picture).__name__}")
+    return open_picture(picture)
 
 
 def _squared(picture: Image) -> Image:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    fitted = ImageOps.contain(picture.convert("RGB"), (_SIDE, _SIDE), Image.Resampling.BILINEAR)
+    longest = max(picture.size)
+    width, height = (max(1, round(side / longest * _SIDE)) for side in picture.size)
+    fitted = picture.resize((width, height), Image.Resampling.BILINEAR)
     square = Image.new("RGB", (_SIDE, _SIDE), "white")
-    square.paste(fitted, ((_SIDE - fitted.width) // 2, (_SIDE - fitted.height) // 2))
+    square.paste(fitted, ((_SIDE - width) // 2, (_SIDE - height) // 2))
     return square
 
 
@@ -97,7 +110,7 @@ def _colour(lab: NDArray[np.float64]) -> NDArray[np.float64]:
     lightness, a, b = (lab[:, :, channel].ravel() for channel in range(3))
     figure = ~((lightness > 96) & (np.hypot(a, b) < 4))
     chosen = figure if figure.any() else np.ones_like(figure)
-    points = np.stack([lightness, a, b], axis=1)[chosen]
+    points = np.stack([lightness, a.clip(-90, 90), b.clip(-90, 90)], axis=1)[chosen]
     ranges = ((0, 100), (-90, 90), (-90, 90))
     counts, _ = np.histogramdd(points, bins=_COLOUR_BINS, range=ranges)
     return np.asarray(np.sqrt(counts.ravel()))

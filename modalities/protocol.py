@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modalities._base.errors import InputError
 from modalities._base.identity import digest
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL.Image import Image
+
 Modality = Literal["image", "text", "audio", "joint", "other"]
-Content = Any
+Content: TypeAlias = "str | Path | Image"
+"""What one item offers: a text, the path of a file, or a picture in memory."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +45,23 @@ class EncoderSpec:
         return cls(family, tuple(sorted(options.items())))
 
     @property
-    def id(self) -> str:
-        """Digest of the spec."""
+    def digest(self) -> str:
+        """Identity of the spec, 32 hex digits."""
         return digest(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {"encoder": self.family, **dict(self.options)}
+        """Plain JSON values: the options by name, and the family under `encoder`."""
+        return {**dict(self.options), "encoder": self.family}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EncoderSpec:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`.
+
+        Raises:
+            InputError: `values` does not name an encoder.
+        """
+        if "encoder" not in values:
+            raise InputError(f"a spec needs the key 'encoder', got only {sorted(values)}")
         options = {name: value for name, value in values.items() if name != "encoder"}
         return cls.of(values["encoder"], **options)
 

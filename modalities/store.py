@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,16 +13,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from modalities._base.errors import InputError
-from modalities._base.files import atomic_folder, read_manifest, write_json
+from modalities._base.files import atomic_file, atomic_folder, write_json
 from modalities._base.identity import digest
+from modalities.layout import COLUMNS, FORMAT, VERSION, check_ids, read_items, read_spec
+from modalities.parts import Array, MappedParts, map_parts, part_name, write_part
 from modalities.protocol import Modality
 
-FORMAT = "graphrec.features"
-VERSION = 1
 ROWS_PER_PART = 2048
+MISSING = "missing"
 
 Nonfinite = Literal["error", "missing", "zero"]
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,17 +30,17 @@ class FeatureStore:
     """Vectors of one modality.
 
     On disk a store is a folder: `spec.json` (encoder spec, modality, dimension, dtype, rows per
-    part), `items.parquet` (row, item_id, present, error, digest) and `part-000000.safetensors`
-    of fixed row ranges with the tensors `features` and `present`.
+    part, count, identity), `items.parquet` (row, item_id, present, error, digest) and
+    `part-000000.safetensors` of fixed row ranges with the tensors `features` and `present`.
 
     Args:
         item_ids: external ids, one per row, unique.
         present: bool [n]; absent rows are zero.
         modality: image, text, audio, joint or other.
         spec: everything that determines the vectors, as JSON values.
-        digests: identity of each row's input, "" for an absent one.
+        digests: identity of each row's input, "" where there was none.
         errors: why a row is absent, or None.
-        parts: the rows, in order, each [rows, d] and possibly memory-mapped.
+        parts: the rows, in order, each [rows, d]; on disk all but the last of one length.
         path: the folder the store was loaded from, or None.
 
     Example:
@@ -56,7 +55,7 @@ class FeatureStore:
     spec: Mapping[str, Any]
     digests: list[str]
     errors: list[str | None]
-    parts: list[Array] = field(repr=False)
+    parts: Sequence[Array] | MappedParts = field(repr=False)
     path: Path | None = None
 
     @classmethod
@@ -72,7 +71,7 @@ class FeatureStore:
         errors: Sequence[str | None] | None = None,
         nonfinite: Nonfinite = "error",
     ) -> FeatureStore:
-        """A store in memory; float16 and float32 stay as they are, other floats become float32.
+        """A store in memory; float16 and float32 stay as they are, other numbers become float32.
 
         Args:
             values: [n, d].
@@ -81,7 +80,7 @@ class FeatureStore:
             spec: what made the values.
             modality: their kind.
             digests: identity of each input; default: of the rows themselves.
-            errors: why rows are absent.
+            errors: why rows are absent; default: "missing".
             nonfinite: what to do with rows holding NaN or infinity: refuse (`"error"`), treat
                 them as absent (`"missing"`), or put zeros in those places (`"zero"`).
 
@@ -98,12 +97,13 @@ class FeatureStore:
                 f"features have {len(values)} rows for {len(item_ids)} items; "
                 "give one row per item, in item order"
             )
-        repeated = len(item_ids) - len(set(item_ids))
-        if repeated:
-            raise InputError(f"{repeated} item id(s) occur more than once; ids must be unique")
-        here = np.ones(len(values), dtype=np.bool_) if present is None else present.copy()
+        check_ids(item_ids)
+        for name, column in (("present", present), ("digests", digests), ("errors", errors)):
+            if column is not None and len(column) != len(values):
+                raise InputError(f"'{name}' has {len(column)} entries for {len(values)} rows")
+        given = np.ones(len(values), np.bool_) if present is None else np.array(present, np.bool_)
         matrix = values if values.dtype in (np.float16, np.float32) else values.astype(np.float32)
-        matrix, here = _finite(matrix, here, nonfinite)
+        matrix, here = _finite(matrix, given, nonfinite)
         if not here.all() and matrix[~here].any():
             matrix = np.where(here[:, None], matrix, matrix.dtype.type(0))
         return cls(
@@ -112,7 +112,7 @@ class FeatureStore:
             modality=modality,
             spec=dict(spec or {"encoder": "precomputed"}),
             digests=list(digests) if digests is not None else _row_digests(matrix, here),
-            errors=list(errors) if errors is not None else [None] * len(values),
+            errors=_reasons(errors, given, here),
             parts=[matrix],
         )
 
@@ -132,9 +132,8 @@ class FeatureStore:
     @cached_property
     def feature_id(self) -> str:
         """Identity: the spec, and id and input digest of every present row."""
-        rows = [
-            f"{i}\t{d}" if p else i for i, d, p in zip(self.item_ids, self.digests, self.present)
-        ]
+        here = self.present.tolist()
+        rows = [f"{i}\t{d}" if p else i for i, d, p in zip(self.item_ids, self.digests, here)]
         return digest(dict(self.spec), self.modality, "\n".join(rows).encode())
 
     @property
@@ -144,24 +143,33 @@ class FeatureStore:
 
     def values(self) -> Array:
         """All rows, [n, d] in the stored type: mapped when there is one part, else a copy."""
-        return self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts)
+        return self.parts[0] if len(self.parts) == 1 else np.concatenate(list(self.parts))
 
-    def rows(self, indices: Array) -> Array:
-        """These rows, [len(indices), d]; nothing else is read."""
+    def rows(self, indices: NDArray[np.integer[Any]] | Sequence[int]) -> Array:
+        """These rows, [len(indices), d]; nothing else is read.
+
+        Raises:
+            IndexError: an index is negative or beyond the last row.
+        """
         wanted = np.asarray(indices, dtype=np.int64)
-        if len(self.parts) == 1:
-            return np.asarray(self.parts[0][wanted])
-        size = len(self.parts[0])
+        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(self):
+            raise IndexError(f"rows {wanted.min()} to {wanted.max()} asked of {len(self)}")
         result = np.empty((len(wanted), self.dim), dtype=self.dtype)
+        size = max(len(self.parts[0]), 1)
         for number in np.unique(wanted // size):
             here = wanted // size == number
             result[here] = self.parts[number][wanted[here] % size]
         return result
 
     def select(self, item_ids: Sequence[str]) -> FeatureStore:
-        """The store realigned to `item_ids`; an id without a row becomes an absent one."""
+        """The store realigned to `item_ids`; an id without a row becomes an absent one.
+
+        Raises:
+            InputError: an id is repeated.
+        """
         if list(item_ids) == self.item_ids:
             return self
+        check_ids(item_ids)
         place = {item: row for row, item in enumerate(self.item_ids)}
         index = np.array([place.get(item, -1) for item in item_ids], dtype=np.int64)
         known = index >= 0
@@ -175,29 +183,25 @@ class FeatureStore:
             modality=self.modality,
             spec=self.spec,
             digests=[self.digests[row] if row >= 0 else "" for row in index],
-            errors=[self.errors[row] if row >= 0 else "missing" for row in index],
+            errors=[self.errors[row] if row >= 0 else MISSING for row in index],
             parts=[values],
         )
 
     def save(self, path: Path | str, *, rows_per_part: int = ROWS_PER_PART) -> None:
-        """Write the store to a new folder, atomically.
+        """Write the store to a new folder, atomically, one part in memory at a time.
 
         Raises:
-            InputError: `path` is taken.
+            InputError: `path` is taken, or parts would be empty.
         """
-        from safetensors.numpy import save_file
-
-        values = self.values()
+        if rows_per_part < 1:
+            raise InputError(f"rows_per_part must be at least 1, got {rows_per_part}")
         with atomic_folder(Path(path)) as folder:
-            self._table().write_parquet(folder / "items.parquet")
             for number, start in enumerate(range(0, max(len(self), 1), rows_per_part)):
-                rows = slice(start, start + rows_per_part)
-                tensors = {
-                    "features": np.ascontiguousarray(values[rows]),
-                    "present": self.present[rows],
-                }
-                save_file(tensors, folder / _part_name(number))
-            write_json(folder / "spec.json", self._spec(rows_per_part))
+                rows = np.arange(start, min(start + rows_per_part, len(self)))
+                write_part(folder / part_name(number), self.rows(rows), self.present[rows])
+            with atomic_file(folder / "items.parquet") as temporary:
+                self._table().write_parquet(temporary)
+            write_json(folder / "spec.json", self._manifest(rows_per_part))
 
     @classmethod
     def load(cls, path: Path | str) -> FeatureStore:
@@ -207,20 +211,20 @@ class FeatureStore:
             InputError: a file is missing or damaged, or the parts do not fit the spec.
         """
         folder = Path(path)
-        spec = read_manifest(folder / "spec.json", FORMAT, VERSION)
-        try:
-            table = pl.read_parquet(folder / "items.parquet")
-            columns = {name: table[name] for name in ("item_id", "present", "error", "digest")}
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise InputError(f"cannot read '{folder / 'items.parquet'}': {error}") from None
+        spec = read_spec(folder / "spec.json")
+        table = read_items(folder / "items.parquet")
+        if len(table) != spec["count"]:
+            raise InputError(f"'{folder}' lists {len(table)} items, its spec says {spec['count']}")
+        present = table["present"].to_numpy().astype(np.bool_)
+        layout = {"dim": spec["dim"], "rows_per_part": spec["rows_per_part"]}
         store = cls(
-            item_ids=columns["item_id"].to_list(),
-            present=columns["present"].to_numpy().astype(np.bool_),
+            item_ids=table["item_id"].to_list(),
+            present=present,
             modality=spec["modality"],
             spec=spec["spec"],
-            digests=[value or "" for value in columns["digest"].to_list()],
-            errors=columns["error"].to_list(),
-            parts=_map_parts(folder, spec, len(table)),
+            digests=table["digest"].fill_null("").to_list(),
+            errors=table["error"].to_list(),
+            parts=map_parts(folder, present, dtype=np.dtype(spec["dtype"]), **layout),
             path=folder,
         )
         if store.feature_id != spec["feature_id"]:
@@ -230,17 +234,16 @@ class FeatureStore:
         return store
 
     def _table(self) -> pl.DataFrame:
-        return pl.DataFrame(
-            {
-                "row": np.arange(len(self)),
-                "item_id": self.item_ids,
-                "present": self.present,
-                "error": pl.Series(self.errors, dtype=pl.String),
-                "digest": pl.Series([value or None for value in self.digests], dtype=pl.String),
-            }
-        )
+        columns = {
+            "row": np.arange(len(self)),
+            "item_id": self.item_ids,
+            "present": self.present,
+            "error": self.errors,
+            "digest": [value or None for value in self.digests],
+        }
+        return pl.DataFrame(columns, schema=COLUMNS)
 
-    def _spec(self, rows_per_part: int) -> dict[str, Any]:
+    def _manifest(self, rows_per_part: int) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -271,43 +274,16 @@ def _finite(
     return values, present & ~bad
 
 
+def _reasons(
+    errors: Sequence[str | None] | None, given: NDArray[np.bool_], here: NDArray[np.bool_]
+) -> list[str | None]:
+    """Why rows are absent: as told, or because they were not given, or not finite."""
+    told = errors if errors is not None else [None] * len(here)
+    return [
+        None if present else reason or ("not-finite" if was else MISSING)
+        for reason, was, present in zip(told, given.tolist(), here.tolist())
+    ]
+
+
 def _row_digests(values: Array, present: NDArray[np.bool_]) -> list[str]:
     return [digest(row) if here else "" for row, here in zip(values, present)]
-
-
-def _part_name(number: int) -> str:
-    return f"part-{number:06d}.safetensors"
-
-
-def _map_parts(folder: Path, spec: Mapping[str, Any], count: int) -> list[Array]:
-    size, dim, dtype = spec["rows_per_part"], spec["dim"], np.dtype(spec["dtype"])
-    if count != spec["count"]:
-        raise InputError(f"'{folder}' lists {count} items, its spec says {spec['count']}")
-    parts = []
-    for number, start in enumerate(range(0, max(count, 1), size)):
-        shape = (min(size, count - start), dim)
-        parts.append(_map_features(folder / _part_name(number), shape, dtype))
-    return parts
-
-
-def _map_features(path: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> Array:
-    """The tensor `features` of a safetensors file, as a read-only memory map."""
-    names = {"F16": np.float16, "F32": np.float32}
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if length < 1_000_000 else {}
-        entry = header["features"]
-        first, last = entry["data_offsets"]
-        fits = entry["shape"] == list(shape) and names.get(entry["dtype"]) == dtype
-        if not fits or last - first != shape[0] * shape[1] * dtype.itemsize:
-            raise ValueError(f"expected {shape} {dtype}, got {entry['shape']} {entry['dtype']}")
-        if path.stat().st_size < 8 + length + last:
-            raise ValueError("the file is cut short")
-        if 0 in shape:
-            return np.zeros(shape, dtype=dtype)
-        return np.memmap(path, dtype=dtype, mode="r", offset=8 + length + first, shape=shape)
-    except FileNotFoundError:
-        raise InputError(f"'{path}' is missing; the feature store is incomplete") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"'{path}' is damaged: {error}") from None

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from modalities._base.errors import InputError
 from modalities._base.identity import digest
-from modalities.protocol import EncoderSpec, Modality
+from modalities.content import clean_text
+from modalities.protocol import Content, EncoderSpec, Modality
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +21,8 @@ class TfidfSvd:
 
     x = V^T tfidf(text) / \|V^T tfidf(text)\| with V the leading right singular vectors of the
     corpus matrix; tf is sublinear (1 + ln tf), idf smoothed. The corpus only shapes vocabulary
-    and V: no interaction is seen.
+    and V: no interaction is seen. The spec holds the digest of the corpus, which with the options
+    determines the fitted state: unlike the state itself it is the same on every machine.
 
     Source: Indexing by Latent Semantic Analysis, 1990, doi 10.1002/(SICI)1097-4571(199009)41:6.
 
@@ -47,8 +49,9 @@ class TfidfSvd:
         """Learn vocabulary and projection from a corpus.
 
         Args:
-            texts: the corpus; empty texts are left out.
-            dim: length of the vectors; a corpus of lower rank gets its rank instead.
+            texts: the corpus, cleaned here by `clean_text`; empty texts are left out.
+            dim: length of the vectors; at most the rank of the corpus and one less than its
+                texts or words, whichever are fewer.
             seed: of the randomised SVD.
 
         Raises:
@@ -57,7 +60,7 @@ class TfidfSvd:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.utils.extmath import randomized_svd
 
-        corpus = [text for text in texts if text.strip()]
+        corpus = [text for text in map(clean_text, texts) if text]
         # A word of one item alone relates it to no other, unless the corpus is tiny.
         vectoriser = TfidfVectorizer(
             ngram_range=(1, 2),
@@ -89,8 +92,17 @@ class TfidfSvd:
         """Length of a vector."""
         return len(self.components)
 
-    def encode(self, batch: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors, float32 [n, dim]; a text without a known word becomes zeros."""
+    def encode(self, batch: Sequence[Content]) -> NDArray[np.float32]:
+        """Unit vectors, float32 [n, dim]; a text without a known word becomes zeros.
+
+        Raises:
+            InputError: something else than a text was given.
+        """
+        other = next((text for text in batch if not isinstance(text, str)), None)
+        if other is not None:
+            raise InputError(f"expected texts, got {type(other).__name__}")
+        if not batch:
+            return np.zeros((0, self.dim), dtype=np.float32)
         projected = self.vectoriser.transform(batch) @ self.components.T
         norms = np.linalg.norm(projected, axis=1, keepdims=True)
         unit = np.divide(projected, norms, out=np.zeros_like(projected), where=norms > 1e-12)

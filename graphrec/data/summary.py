@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from graphrec.data.dataset import Dataset
-from modalities import FeatureStore
+from modalities import FeatureStore, feature_statistics
 
 
 def dataset_counts(dataset: Dataset) -> dict[str, Any]:
@@ -55,17 +54,19 @@ def content_coverage(dataset: Dataset) -> dict[str, str]:
 
 
 def feature_health(store: FeatureStore) -> dict[str, Any]:
-    """Coverage of one modality and duplicates among its rows."""
-    rows = store.values()[store.present]
-    _, sizes = np.unique(_row_keys(rows), return_counts=True)
+    """Coverage of one modality, duplicates among its rows, and their norms."""
+    found = feature_statistics(store)
+    norms = (found.norm_min, found.norm_median, found.norm_max)
     return {
         "kind": store.modality,
         "dim": store.dim,
         "dtype": store.dtype.name,
-        "coverage": _share(int(store.present.sum()), len(store)),
-        "distinct rows": len(sizes),
-        "largest group of equal rows": int(sizes.max()) if len(sizes) else 0,
-        "rows of zeros": int((~rows.any(axis=1)).sum()),
+        "coverage": _share(found.present, found.items),
+        "distinct rows": found.distinct_rows,
+        "rows equal to another": found.duplicate_rows,
+        "largest group of equal rows": found.largest_group,
+        "rows of zeros": found.zero_rows,
+        "norms (least, median, greatest)": ", ".join(f"{norm:.3g}" for norm in norms),
     }
 
 
@@ -82,11 +83,6 @@ def graph_health(dataset: Dataset, name: str, k: int = 10) -> dict[str, Any]:
         "mutual edges": f"{stats.reciprocal or 0:.1%}",
         "components": stats.components,
     }
-
-
-def _row_keys(rows: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
-    packed = np.ascontiguousarray(rows)
-    return packed.view(np.dtype((np.void, packed.shape[1] * packed.itemsize))).ravel()
 
 
 def _share(part: int, whole: int) -> str:

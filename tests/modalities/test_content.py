@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modalities.content import ContentError, clean_text, open_picture
+from modalities.content import (
+    PICTURE_ERRORS,
+    ContentError,
+    clean_text,
+    normalise_picture,
+    open_picture,
+)
 
 
 def code(path: Path) -> str:
@@ -42,6 +48,7 @@ def test_truncated(tmp_path: Path, kind: str) -> None:
     assert code(tmp_path / "cut") == "truncated"
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     def chunk(kind: bytes, data: bytes) -> bytes:
         body = kind + data
@@ -63,9 +70,71 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     assert picture.size == (40, 30)
 
 
+def test_a_broken_stream_is_damaged_or_truncated(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    noise().save(buffer, "PNG")
+    data = bytearray(buffer.getvalue())
+    start = data.index(b"IDAT") + 4
+    data[start : start + 40] = b"\x00" * 40
+    (tmp_path / "x.png").write_bytes(bytes(data))
+    assert code(tmp_path / "x.png") == "damaged"
+
+
+def test_formats_that_start_other_programs_are_no_pictures(tmp_path: Path) -> None:
+    noise().save(tmp_path / "x.eps")
+    assert code(tmp_path / "x.eps") == "not-a-picture"
+
+
+def test_any_prefix_of_a_picture_is_an_error_with_a_code(tmp_path: Path) -> None:
+    for kind in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"):
+        buffer = io.BytesIO()
+        noise().save(buffer, kind)
+        data = buffer.getvalue()
+        for share in (0.02, 0.2, 0.5, 0.8):
+            (tmp_path / "cut").write_bytes(data[: max(1, int(share * len(data)))])
+            assert code(tmp_path / "cut") in PICTURE_ERRORS
+
+
+def test_a_path_the_system_refuses(tmp_path: Path) -> None:
+    assert code(tmp_path / ("x" * 5000)) == "unreadable"
+
+
+def test_real_numbers_keep_their_order(tmp_path: Path) -> None:
+    for top in (1.0, 255.0, 3000.0):
+        ramp = np.linspace(0, top, 64, dtype=np.float32).reshape(8, 8)
+        Image.fromarray(ramp).save(tmp_path / "real.tif")
+        grey = np.asarray(open_picture(tmp_path / "real.tif"))[:, :, 0]
+        np.testing.assert_allclose(grey, np.linspace(0, 255, 64).reshape(8, 8), atol=1)
+
+
+def test_a_dark_sixteen_bit_picture_stays_dark(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 200, np.uint16)).save(tmp_path / "dark.tif")
+    assert np.asarray(open_picture(tmp_path / "dark.tif")).max() <= 1
+
+
+def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert open_picture(tmp_path / "a.gif").getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_a_picture_in_memory() -> None:
+    clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert normalise_picture(clear).getpixel((0, 0)) == (255, 255, 255)
+    with pytest.raises(ContentError, match="too-large"):
+        normalise_picture(clear, max_pixels=15)
+
+
 def test_transparency_lies_on_white(tmp_path: Path) -> None:
     Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
     assert open_picture(tmp_path / "clear.png").getpixel((0, 0)) == (255, 255, 255)
+    palette = Image.new("P", (4, 4), 0)
+    palette.putpalette([255, 0, 0, 0, 0, 255])
+    palette.putpixel((0, 0), 1)
+    palette.save(tmp_path / "palette.png", transparency=0)
+    opened = open_picture(tmp_path / "palette.png")
+    assert opened.getpixel((0, 0)) == (0, 0, 255)
+    assert opened.getpixel((1, 1)) == (255, 255, 255)
 
 
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
@@ -78,8 +147,14 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
 def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    noise((40, 30)).save(tmp_path / "turned.jpg", exif=exif)
-    assert open_picture(tmp_path / "turned.jpg").size == (30, 40)
+    lit = Image.new("RGB", (40, 30), "black")
+    lit.paste((255, 255, 255), (0, 0, 40, 10))
+    lit.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    turned = open_picture(tmp_path / "turned.jpg")
+    assert turned.size == (30, 40)
+    grey = np.asarray(turned)[:, :, 0]
+    assert grey[:, -5:].min() > 200  # the bright top is on the right after a clockwise turn
+    assert grey[:, :5].max() < 50
 
 
 @pytest.mark.parametrize(
@@ -92,6 +167,11 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
         ("lone \ud800 surrogate", "lone surrogate"),
         ("  a\n\tb ", "a b"),
         ("<!-- hidden --> shown", "shown"),
+        ("a<!-- <b>x</b>\n-->b", "a b"),
+        ("open <!-- end", "open <!-- end"),
+        ("<!DOCTYPE html>x", "x"),
+        ("<!--" * 200_000, "<!--" * 200_000),
+        ("<a " * 200_000, ("<a " * 200_000).strip()),
         ("", ""),
         (None, ""),
     ],
