@@ -1,0 +1,65 @@
+"""Is one model better than another, user by user? A paired bootstrap over users.
+
+    python benchmarks/difference.py RESULTS.json --runs RUNS --better freedom --base lightgcn
+
+Averages each user's test metric over the seeds of each model, takes differences, resamples users
+10,000 times, and adds mean and 95 % interval to RESULTS.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from modalities._base.files import write_json
+
+METRICS = ("recall@20", "ndcg@20")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Paired bootstrap over users")
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--better", required=True)
+    parser.add_argument("--base", required=True)
+    arguments = parser.parse_args()
+    found = {}
+    for metric in METRICS:
+        better, base = (
+            _per_user(arguments.runs, name, metric) for name in (arguments.better, arguments.base)
+        )
+        joined = better.join(base, on="user", suffix="_base")
+        found[metric] = interval((joined["value"] - joined["value_base"]).to_numpy())
+    results = json.loads(arguments.results.read_text(encoding="utf-8"))
+    results.setdefault("differences", {})[f"{arguments.better} - {arguments.base}"] = found
+    write_json(arguments.results, results)
+    print(json.dumps(found, indent=2))
+
+
+def interval(differences: NDArray[np.float64], draws: int = 10_000) -> dict[str, float]:
+    """Mean and 95 % percentile interval of the mean, users resampled."""
+    random = np.random.default_rng(0)
+    n = len(differences)
+    # Resampling counts are multinomial; only the distinct values of a metric matter.
+    values, counts = np.unique(differences, return_counts=True)
+    drawn = random.multinomial(n, counts / n, size=draws)
+    means = drawn @ values / n
+    low, high = np.quantile(means, [0.025, 0.975])
+    return {"mean": float(differences.mean()), "low": float(low), "high": float(high), "users": n}
+
+
+def _per_user(runs: Path, model: str, metric: str) -> pl.DataFrame:
+    tables = [
+        pl.read_parquet(path, columns=["user", metric])
+        for path in sorted(runs.glob(f"{model}-*/per_user.parquet"))
+    ]
+    return pl.concat(tables).group_by("user").agg(pl.col(metric).mean().alias("value"))
+
+
+if __name__ == "__main__":
+    main()
