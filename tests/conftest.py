@@ -15,6 +15,9 @@ from graphrec.data.source import Source
 from graphrec.data.train_view import Features, TrainView
 from modalities import FeatureStore
 
+# Tiny tensors: a second thread only waits, and a busy machine makes it wait long.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
