@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -241,7 +240,9 @@ def _memory_child(arguments: argparse.Namespace) -> None:
         optimiser.zero_grad()
         _loss(model, batch).backward()
         optimiser.step()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    # ru_maxrss would count the parent's memory from before exec.
+    status = Path("/proc/self/status").read_text().splitlines()
+    print(next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM")))
 
 
 def _loss(model: Any, batch: Batch) -> Tensor:
