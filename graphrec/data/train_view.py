@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from modalities._base.errors import UnknownNameError
+from modalities._base.errors import InputError, UnknownNameError
 from modalities._base.identity import digest
 
 if TYPE_CHECKING:
@@ -228,10 +229,13 @@ class TrainView:
 
     def _build(self, builder: Any, key: str, *args: Any, **kwargs: Any) -> Any:
         load, path = getattr(builder, "load", None), self._cache_path(builder, key)
-        if load is not None and path is not None and path.is_file():
-            return load(path)
+        if load is None or path is None:
+            return builder(self, *args, **kwargs)
+        if path.is_file():
+            with suppress(InputError):  # a damaged file is built again
+                return load(path)
         graph = builder(self, *args, **kwargs)
-        if load is not None and path is not None:
+        with suppress(OSError):  # a cache that cannot be written is only slower
             path.parent.mkdir(parents=True, exist_ok=True)
             graph.save(path)
         return graph

@@ -73,3 +73,20 @@ def test_moving_keeps_features_and_ids(tiny_train: TrainView) -> None:
     moved = tiny_train.to("cpu")
     assert moved is tiny_train
     assert isinstance(tiny_train.graph(user_item_graph).to("cpu"), Graph)
+
+
+def test_a_damaged_or_unwritable_cache_only_costs_time(
+    tiny_train: TrainView, tmp_path: Path
+) -> None:
+    expected = tiny_train.graph(knn_graph, "text", k=2).to_dense()
+    cached = replace(tiny_train, cache=tmp_path / "cache", _graphs={})
+    cached.graph(knn_graph, "text", k=2)
+    file = next((tmp_path / "cache").iterdir())
+    file.write_bytes(b"damaged")
+    again = replace(cached, _graphs={}).graph(knn_graph, "text", k=2)
+    assert torch.equal(again.to_dense(), expected)
+    assert file.stat().st_size > 100
+
+    (tmp_path / "a file").write_text("in the way")
+    blocked = replace(tiny_train, cache=tmp_path / "a file" / "cache", _graphs={})
+    assert torch.equal(blocked.graph(knn_graph, "text", k=2).to_dense(), expected)
