@@ -94,17 +94,19 @@ def metric_table(
     return table
 
 
-def split_table(metrics: Mapping[str, Any], ks: Sequence[int]) -> Table:
-    """Metrics of one run: a row per metric, a column per split and cut-off."""
+def split_table(metrics: Mapping[str, Any], ks: Sequence[int]) -> Group:
+    """Metrics of one run: a table per split, a row per metric, a column per cut-off."""
     splits = [name for name in ("valid", "test") if name in metrics]
-    table = Table(title_justify="left")
-    table.add_column("metric")
-    for split in splits:
-        for k in ks:
-            table.add_column(f"{split} @{k}", justify="right")
-    bases = dict.fromkeys(name.partition("@")[0] for split in splits for name in metrics[split])
-    for base in bases:
-        values = [metrics[split].get(f"{base}@{k}") for split in splits for k in ks]
+    return Group(*(_one_split(split, metrics[split], ks) for split in splits))
+
+
+def _one_split(split: str, metrics: Mapping[str, float], ks: Sequence[int]) -> Table:
+    table = Table(title=split, title_justify="left")
+    table.add_column("metric", min_width=9)
+    for k in ks:
+        table.add_column(f"@{k}", justify="right", min_width=6)
+    for base in dict.fromkeys(name.partition("@")[0] for name in metrics):
+        values = [metrics.get(f"{base}@{k}") for k in ks]
         table.add_row(base, *("" if v is None else f"{v:.4f}" for v in values))
     return table
 

@@ -16,7 +16,7 @@ from graphrec.data.train_view import TrainView
 from graphrec.graphs.building import builder
 from graphrec.graphs.graph import Graph
 from graphrec.graphs.normalise import inverse_power, normalise
-from modalities._base.errors import UnknownNameError
+from modalities._base.errors import InputError, UnknownNameError
 
 Weights = Literal["binary", "cosine"]
 KnnNorm = Literal["rowdeg_both", "symmetric", "row", "none"]
@@ -183,13 +183,19 @@ def checked_modality_weights(
 
     Raises:
         UnknownNameError: a weight for a modality that is not in use.
+        InputError: a weight is negative or not a number, or all are zero.
     """
     if weights is None:
         return default_modality_weights({name: kinds[name] for name in names})
     for name in weights:
         if name not in names:
             raise UnknownNameError("modality", name, names)
-    return {name: float(weights.get(name, 0.0)) for name in names}
+    shares = {name: float(weights.get(name, 0.0)) for name in names}
+    if not all(0 <= share < float("inf") for share in shares.values()) or not any(shares.values()):
+        raise InputError(
+            f"modality weights must be 0 or more, and one above 0; got {dict(weights)}"
+        )
+    return shares
 
 
 def _unit_rows(values: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor]:

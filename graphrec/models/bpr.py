@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from graphrec.data.sampling import Batch
 from graphrec.data.train_view import TrainView
 from graphrec.models.base import Recommender, embedding_table
-from graphrec.models.options import Init, Regulariser, Variant, chosen
+from graphrec.models.options import Init, Regulariser, Size, Variant, Weight, chosen
 from graphrec.nn.losses import bpr_loss, embedding_norm
 from graphrec.nn.similarity import pair_scores
 
@@ -42,8 +42,8 @@ class BPR(Recommender):
         self,
         train: TrainView,
         *,
-        dim: int = 64,
-        reg_weight: float = 1e-2,
+        dim: Size = 64,
+        reg_weight: Weight = 1e-2,
         variant: Variant = "faithful",
         reg: Regulariser | None = None,
         init: Init = "xavier_normal",

@@ -18,7 +18,7 @@ from graphrec.graphs.knn import (
     mixed_knn_graph,
 )
 from graphrec.models.base import Recommender, embedding_table, node_rows
-from graphrec.models.options import Variant, chosen
+from graphrec.models.options import Depth, Share, Size, Variant, Weight, chosen
 from graphrec.nn.losses import bpr_loss
 from graphrec.nn.projection import FeatureProjection
 from graphrec.nn.propagation import propagate
@@ -76,12 +76,12 @@ class FREEDOM(Recommender):
         self,
         train: TrainView,
         *,
-        dim: int = 64,
-        layers: int = 2,
-        item_layers: int = 1,
-        k: int = 10,
-        drop_ratio: float = 0.8,
-        content_weight: float = 1e-3,
+        dim: Size = 64,
+        layers: Depth = 2,
+        item_layers: Depth = 1,
+        k: Size = 10,
+        drop_ratio: Share = 0.8,
+        content_weight: Weight = 1e-3,
         modality_weights: Mapping[str, float] | None = None,
         variant: Variant = "faithful",
         freeze_features: bool | None = None,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from graphrec.data.train_view import TrainView
 from graphrec.models.base import Recommender
+from graphrec.models.options import Size, Weight
 
 
 class ItemKNN(Recommender):
@@ -39,7 +40,7 @@ class ItemKNN(Recommender):
     factorised: ClassVar[bool] = False
     trainable: ClassVar[bool] = False
 
-    def __init__(self, train: TrainView, *, shrinkage: float = 10.0, k: int = 100) -> None:
+    def __init__(self, train: TrainView, *, shrinkage: Weight = 10.0, k: Size = 100) -> None:
         super().__init__(train)
         users, items = (ids.cpu().numpy() for ids in train.edges)
         shape = (train.n_users, train.n_items)
@@ -53,7 +54,7 @@ class ItemKNN(Recommender):
         return dense if items is None else dense[:, items]
 
 
-def _neighbours(histories: sp.csr_array, shrinkage: float, k: int) -> sp.csr_array:
+def _neighbours(histories: sp.csr_array, shrinkage: Weight, k: int) -> sp.csr_array:
     counts = np.asarray(histories.sum(axis=0)).ravel()
     transposed = sp.csr_array(histories.T)
     blocks = []
@@ -69,7 +70,7 @@ def _top_rows(
     together: sp.csr_array,
     own: NDArray[np.float64],
     other: NDArray[np.float64],
-    shrinkage: float,
+    shrinkage: Weight,
     k: int,
     first: int,
 ) -> sp.csr_array:

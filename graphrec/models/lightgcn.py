@@ -9,7 +9,7 @@ from graphrec.data.sampling import Batch
 from graphrec.data.train_view import TrainView
 from graphrec.graphs.bipartite import user_item_graph
 from graphrec.models.base import Recommender, embedding_table, node_rows
-from graphrec.models.options import Init, Regulariser, Variant, chosen
+from graphrec.models.options import Depth, Init, Regulariser, Size, Variant, Weight, chosen
 from graphrec.nn.losses import bpr_loss, embedding_norm
 from graphrec.nn.propagation import propagate
 from graphrec.nn.similarity import pair_scores
@@ -52,9 +52,9 @@ class LightGCN(Recommender):
         self,
         train: TrainView,
         *,
-        dim: int = 64,
-        layers: int = 3,
-        reg_weight: float = 1e-4,
+        dim: Size = 64,
+        layers: Depth = 3,
+        reg_weight: Weight = 1e-4,
         variant: Variant = "faithful",
         reg: Regulariser | None = None,
         init: Init | None = None,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field
 
 from graphrec.nn.losses import Regulariser
 
 Variant = Literal["faithful", "corrected"]
 Init = Literal["xavier_uniform", "xavier_normal", "normal"]
+Size = Annotated[int, Field(ge=1)]
+Depth = Annotated[int, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 T = TypeVar("T")
 
-__all__ = ["Init", "Regulariser", "Variant", "chosen"]
+__all__ = ["Depth", "Init", "Regulariser", "Share", "Size", "Variant", "Weight", "chosen"]
 
 
 def chosen(given: T | None, variant: Variant, *, faithful: T, corrected: T) -> T:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
 
@@ -78,7 +78,7 @@ def model_class(name: str) -> type[Recommender]:
 
 def config_class(model: type[Recommender]) -> type[BaseModel]:
     """The typed configuration of a model, generated from its constructor's keywords."""
-    hints = get_type_hints(model.__init__)
+    hints = get_type_hints(model.__init__, include_extras=True)
     fields: dict[str, Any] = {
         parameter.name: (
             hints.get(parameter.name, Any),
@@ -93,10 +93,11 @@ def config_class(model: type[Recommender]) -> type[BaseModel]:
 def model_options(model: type[Recommender]) -> list[Option]:
     """Name, type, default and help of each constructor keyword; help from the docstring."""
     texts = _argument_help(inspect.getdoc(model) or "")
+    hints = get_type_hints(model.__init__, include_extras=True)
     return [
         Option(
             parameter.name,
-            str(parameter.annotation),
+            _shown(parameter, hints.get(parameter.name)),
             parameter.default,
             texts.get(parameter.name, ""),
         )
@@ -120,6 +121,18 @@ def model_summary(model: type[Recommender]) -> str:
 def _keywords(model: type[Recommender]) -> list[inspect.Parameter]:
     parameters = list(inspect.signature(model.__init__).parameters.values())[2:]
     return [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+
+
+def _shown(parameter: inspect.Parameter, hint: Any) -> str:
+    """The annotation as written, or for a bounded number its type and bounds."""
+    if get_origin(hint) is not Annotated:
+        return str(parameter.annotation)
+    number, bounds = hint.__origin__, [b for f in hint.__metadata__ for b in f.metadata]
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    said = [
+        f"{sign} {getattr(b, n):g}" for b in bounds for n, sign in signs.items() if hasattr(b, n)
+    ]
+    return f"{number.__name__} {', '.join(said)}".strip()
 
 
 def _argument_help(doc: str) -> Mapping[str, str]:

@@ -72,12 +72,15 @@ def load_checkpoint(folder: Path) -> tuple[Progress, dict[str, Tensor]]:
     """
     if not (folder / "state.json").is_file():
         raise InputError(f"there is no checkpoint in '{folder}'")
-    state = read_manifest(folder / "state.json", FORMAT, VERSION)
     try:
+        state = read_manifest(folder / "state.json", FORMAT, VERSION)
         tensors = load_file(folder / state["tensors"])
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"the checkpoint in '{folder}' is damaged: {error}") from None
-    return Progress(**state["progress"]), tensors
+        return Progress(**state["progress"]), tensors
+    except (OSError, SafetensorError, InputError, KeyError, TypeError) as error:
+        raise InputError(
+            f"the checkpoint in '{folder}' is damaged: {error}; remove this folder to train the "
+            "run again from the start"
+        ) from None
 
 
 def has_checkpoint(folder: Path) -> bool:

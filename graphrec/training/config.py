@@ -146,12 +146,12 @@ class Experiment(_Section):
             InputError: an unknown key (the nearest valid one is named) or a wrong value.
         """
         sections = dict(values)
-        model = dict(sections.pop("model", None) or {})
+        _reject_unknown(sections, list(cls.model_fields), "")
+        model = _mapping(sections.pop("model", None) or {}, "model")
         name = model.pop("name", None)
         if name is None:
             raise InputError("no model was chosen; give model.name (see 'graphrec models')")
         options = _validated(config_class(model_class(name)), model, f"model ({name})", "model.")
-        _reject_unknown(sections, [n for n in cls.model_fields if n != "model"], "")
         parsed = {
             section: _validated(_section_class(cls, section), value or {}, section, f"{section}.")
             for section, value in sections.items()
@@ -203,7 +203,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
         >>> apply_overrides({}, ["training.epochs=2", "features=[text]"])
         {'training': {'epochs': 2}, 'features': {'use': ['text']}}
     """
-    result = {key: dict(value or {}) for key, value in values.items()}
+    result = {key: _mapping(value or {}, key) for key, value in values.items()}
     for override in overrides:
         key, equals, text = override.partition("=")
         key = "features.use" if key == "features" else key
@@ -240,13 +240,17 @@ def _section_class(owner: type[BaseModel], section: str) -> type[BaseModel]:
 
 
 def _validated(section: type[BaseModel], values: Any, title: str, prefix: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise InputError(f"section '{title}' must hold key: value pairs, got {values!r}")
-    _reject_unknown(values, list(section.model_fields), prefix)
+    _reject_unknown(_mapping(values, title), list(section.model_fields), prefix)
     try:
         return section(**values)
     except ValidationError as error:
         raise InputError(_readable(error, section, prefix)) from None
+
+
+def _mapping(values: Any, title: str) -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        raise InputError(f"section '{title}' must hold key: value pairs, got {values!r}")
+    return dict(values)
 
 
 def _reject_unknown(values: Mapping[str, Any], valid: Sequence[str], prefix: str) -> None:

@@ -11,7 +11,7 @@ from graphrec.graphs import (
     knn_graph,
     mixed_knn_graph,
 )
-from modalities._base.errors import UnknownNameError
+from modalities._base.errors import InputError, UnknownNameError
 
 
 def view(**modalities: Features) -> TrainView:
@@ -127,3 +127,9 @@ def test_weights_for_an_unused_modality_are_refused() -> None:
 def test_k_below_one() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         cosine_neighbours(torch.ones(2, 2), k=0)
+
+
+@pytest.mark.parametrize("weights", [{"image": -1.0}, {"image": 0.0}, {"image": float("nan")}])
+def test_weights_that_mean_nothing_are_refused(weights: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="modality weights must be 0 or more"):
+        checked_modality_weights(weights, ["image", "text"], {"image": "image", "text": "text"})

@@ -42,5 +42,13 @@ def test_damage_is_one_clear_error(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, Progress(epoch=1), {"w": torch.zeros(100)})
     file = next(tmp_path.glob("*.safetensors"))
     file.write_bytes(file.read_bytes()[:50])
-    with pytest.raises(InputError, match="is damaged"):
+    with pytest.raises(InputError, match=r"is damaged.*remove this folder to train"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": "graphrec.checkpoint", "version": 1}'])
+def test_a_damaged_state_is_one_clear_error(tmp_path: Path, text: str) -> None:
+    save_checkpoint(tmp_path, Progress(epoch=1), {"w": torch.zeros(1)})
+    (tmp_path / "state.json").write_text(text)
+    with pytest.raises(InputError, match=r"is damaged.*remove this folder"):
         load_checkpoint(tmp_path)
