@@ -31,7 +31,7 @@ def main() -> None:
     found = {}
     for metric in METRICS:
         better, base = (
-            _per_user(arguments.runs, name, metric) for name in (arguments.better, arguments.base)
+            per_user(arguments.runs, name, metric) for name in (arguments.better, arguments.base)
         )
         joined = better.join(base, on="user", suffix="_base")
         found[metric] = interval((joined["value"] - joined["value_base"]).to_numpy())
@@ -53,10 +53,11 @@ def interval(differences: NDArray[np.float64], draws: int = 10_000) -> dict[str,
     return {"mean": float(differences.mean()), "low": float(low), "high": float(high), "users": n}
 
 
-def _per_user(runs: Path, model: str, metric: str) -> pl.DataFrame:
+def per_user(runs: Path, model: str, metric: str) -> pl.DataFrame:
+    """Each user's metric, averaged over the seeds of a model."""
     tables = [
         pl.read_parquet(path, columns=["user", metric])
-        for path in sorted(runs.glob(f"{model}-*/per_user.parquet"))
+        for path in sorted(runs.glob(f"{model}-[0-9]*/per_user.parquet"))
     ]
     return pl.concat(tables).group_by("user").agg(pl.col(metric).mean().alias("value"))
 

@@ -14,6 +14,7 @@ import argparse
 import json
 import platform
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,33 +34,61 @@ SHOWN = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 def main() -> None:
     arguments = _arguments()
     dataset = load_dataset(arguments.dataset)
-    rows = [_row(arguments, dataset, seed) for seed in arguments.seeds]
+    label = arguments.label or arguments.model
+    rows = train_seeds(
+        dataset,
+        arguments.dataset,
+        arguments.model,
+        label,
+        arguments.seeds,
+        arguments.runs,
+        arguments.overrides,
+    )
     results = _read(arguments.out)
     results["dataset"] = dataset.name
     results["data_id"], results["split_id"] = dataset.data_id, dataset.split_id
-    label = arguments.label or arguments.model
-    results.setdefault("models", {})[label] = {
-        "overrides": arguments.overrides,
-        "features": dataset.feature_ids,
-        "runs": rows,
-        "mean": {
-            f"{part}_{name}": statistics.fmean(row[part][name] for row in rows)
-            for part in ("valid", "test")
-            for name in SHOWN
-        },
-    }
+    found = {**summarise(rows, arguments.overrides), "features": dataset.feature_ids}
+    results.setdefault("models", {})[label] = found
     write_json(arguments.out, results)
-    print(json.dumps(results["models"][label]["mean"], indent=2))
+    print(json.dumps(found["mean"], indent=2))
 
 
-def _row(arguments: argparse.Namespace, dataset: Dataset, seed: int) -> dict[str, Any]:
-    folder = arguments.runs / f"{arguments.label or arguments.model}-{seed}"
-    experiment = Experiment.parse(
-        apply_overrides(
-            {"data": {"path": str(arguments.dataset.resolve())}},
-            [f"model.name={arguments.model}", f"training.seed={seed}", *arguments.overrides],
+def train_seeds(
+    dataset: Dataset,
+    path: Path,
+    model: str,
+    label: str,
+    seeds: Sequence[int],
+    runs: Path,
+    overrides: Sequence[str],
+) -> list[dict[str, Any]]:
+    """Train, continue or read the runs `RUNS/<label>-<seed>`, and their figures."""
+    return [
+        _row(
+            dataset,
+            runs / f"{label}-{seed}",
+            Experiment.parse(
+                apply_overrides(
+                    {"data": {"path": str(path.resolve())}},
+                    [f"model.name={model}", f"training.seed={seed}", *overrides],
+                )
+            ),
         )
-    )
+        for seed in seeds
+    ]
+
+
+def summarise(rows: Sequence[dict[str, Any]], overrides: Sequence[str]) -> dict[str, Any]:
+    """The runs of one model and their means."""
+    means = {
+        f"{part}_{name}": statistics.fmean(row[part][name] for row in rows)
+        for part in ("valid", "test")
+        for name in SHOWN
+    }
+    return {"overrides": list(overrides), "runs": list(rows), "mean": means}
+
+
+def _row(dataset: Dataset, folder: Path, experiment: Experiment) -> dict[str, Any]:
     if (folder / "manifest.json").is_file():
         if load_run(folder).folder.manifest()["status"] != "finished":
             resume_run(folder, dataset)
@@ -68,7 +97,7 @@ def _row(arguments: argparse.Namespace, dataset: Dataset, seed: int) -> dict[str
     run = load_run(folder)
     metrics = run.metrics
     return {
-        "seed": seed,
+        "seed": experiment.training.seed,
         "best_epoch": metrics["best"]["epoch"],
         "epochs": int(run.history["epoch"].max()),  # type: ignore[arg-type]
         "train_seconds": round(float(run.history["seconds"].sum()), 1),

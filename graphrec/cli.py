@@ -169,6 +169,98 @@ def models(
     show_models() if name is None else show_model(name)
 
 
+@app.command()
+def encode(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset folder.")],
+    name: Annotated[str, typer.Option(help="What to call the features.")],
+    encoder: Annotated[
+        str, typer.Option(help="Such as open_clip:ViT-B-32/TAG; see 'graphrec encoders'.")
+    ],
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="Of the encoder, such as pooling=mean dtype=float32."
+        ),
+    ] = None,
+    content: Annotated[
+        str | None,
+        typer.Option(help="'image', a template such as '{title}. {brand}', or 'image + TEMPLATE'."),
+    ] = None,
+    caption: Annotated[
+        str | None, typer.Option(help="Caption the pictures first, by mllm:SOURCE.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Inputs per call of the encoder.")] = 32,
+    caption_batch_size: Annotated[int, typer.Option(min=1, help="Pictures per captioning.")] = 4,
+    rows_per_part: Annotated[
+        int | None, typer.Option(min=1, help="Rows per file; set when the features are made.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Threads that open pictures ahead.")] = 0,
+    failures: Annotated[
+        float, typer.Option(min=0, max=1, help="Stop when more than this share fails.")
+    ] = 0.5,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Make features of that name again, otherwise.")
+    ] = False,
+) -> None:
+    """Encode the items of DATASET; run again to continue, or to add what is new.
+
+    Options of the captioner are written caption.KEY=VALUE.
+    """
+    from graphrec.commands import encode_dataset_folder
+
+    encode_dataset_folder(
+        dataset,
+        options or [],
+        name=name,
+        encoder=encoder,
+        content=content,
+        caption=caption,
+        batch_size=batch_size,
+        caption_batch_size=caption_batch_size,
+        rows_per_part=rows_per_part,
+        workers=workers,
+        failures=failures,
+        replace=replace,
+    )
+
+
+@app.command()
+def features(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset folder.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Read and check every byte.")] = False,
+    drop: Annotated[str | None, typer.Option(help="Remove the features of this name.")] = None,
+    export: Annotated[str | None, typer.Option(help="Export the features of this name.")] = None,
+    captions: Annotated[str | None, typer.Option(help="Export the captions of this name.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder (--export) or CSV file (--captions) to write.")
+    ] = None,
+) -> None:
+    """List the features of DATASET; verify, export or drop them."""
+    from graphrec.commands import export_feature_folder, show_features, verify_features
+
+    if drop is not None:
+        from graphrec.data.feature_folder import drop_features
+
+        drop_features(dataset, drop)
+        typer.echo(f"dropped '{drop}'")
+    elif export is not None or captions is not None:
+        export_feature_folder(dataset, export, captions, out)
+    elif verify:
+        verify_features(dataset)
+    else:
+        show_features(dataset)
+
+
+@app.command()
+def encoders(
+    name: Annotated[str | None, typer.Argument(help="One encoder's options.")] = None,
+) -> None:
+    """List encoders and presets by modality, or one encoder's options."""
+    from graphrec.commands import show_encoder, show_encoders
+
+    show_encoders() if name is None else show_encoder(name)
+
+
 @data.command()
 def sample(
     out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist yet.")],

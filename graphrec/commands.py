@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import yaml
 
 from graphrec.data.dataset import Dataset, build_dataset
 from graphrec.data.loading import load_dataset
@@ -37,7 +38,7 @@ def start_training(
     values = apply_overrides(read_config(config) if config else {}, overrides)
     experiment = Experiment.parse({**values, "data": {"path": str(Path(dataset).resolve())}})
     loaded = load_dataset(dataset)
-    with _interruptible(folder), TrainingDisplay(experiment) as display:
+    with _interruptible(_resume(folder)), TrainingDisplay(experiment) as display:
         run = train_run(loaded, experiment, folder, test=test, report=display.update)
     _show_outcome(run)
 
@@ -62,7 +63,7 @@ def continue_training(
     if path is None:
         raise InputError(f"the run does not say where its dataset is; give DIR --resume {folder}")
     loaded = load_dataset(path)
-    with _interruptible(folder), TrainingDisplay(experiment) as display:
+    with _interruptible(_resume(folder)), TrainingDisplay(experiment) as display:
         run = resume_run(folder, loaded, experiment, test=test, report=display.update)
     _show_outcome(run)
 
@@ -212,14 +213,108 @@ def fetch_images(path: Path, rate: float) -> None:
     out().print(key_values("Pictures", counts))
 
 
+def encode_dataset_folder(dataset: Path, options: Sequence[str], **how: Any) -> None:
+    """`graphrec encode`."""
+    from graphrec.data.feature_folder import EncodingRequest, encode_features
+    from modalities import summary
+
+    of_encoder, of_captioner = _encoder_options(options)
+    request = EncodingRequest(**how, options=of_encoder, caption_options=of_captioner)
+    with _interruptible("run the same command again; what is done is kept"):
+        store, said = encode_features(dataset, request)
+    for line in said:
+        out().print(line, markup=False)
+    if store is None:
+        out().print("the features are put together when the last process is done")
+        return
+    out().print(f"{summary(store)} -> '{request.name}' [{store.dim}]", markup=False)
+
+
+def show_features(path: Path) -> None:
+    """`graphrec features`."""
+    from graphrec.data.feature_folder import dataset_folder, feature_rows
+
+    rows = feature_rows(dataset_folder(path))
+    if not rows:
+        out().print("no features yet; make some with: graphrec encode", markup=False)
+        return
+    out().print(frame_table(pl.DataFrame(rows)))
+
+
+def verify_features(path: Path) -> None:
+    """`graphrec features --verify`."""
+    from graphrec.data.feature_folder import damage
+
+    found = damage(path)
+    for name, faults in found.items():
+        out().print(f"{name}: {'intact' if not faults else ''}".rstrip(), markup=False)
+        for fault in faults:
+            out().print(f"  {fault}", markup=False)
+    broken = [name for name, faults in found.items() if faults]
+    if broken:
+        raise InputError(
+            f"{', '.join(broken)}: damaged; run the same 'graphrec encode' again, which redoes "
+            "the damaged parts only"
+        )
+
+
+def export_feature_folder(
+    path: Path, features: str | None, captions: str | None, target: Path | None
+) -> None:
+    """`graphrec features --export` and `--captions`."""
+    from graphrec.data.feature_folder import export_captions, export_features
+
+    if target is None:
+        raise InputError("say where to write with --out")
+    if features is not None:
+        export_features(path, features, target)
+    if captions is not None:
+        export_captions(path, captions, target)
+    out().print(f"wrote {target}", markup=False)
+
+
+def show_encoders() -> None:
+    """`graphrec encoders`."""
+    from graphrec.listing import encoder_families_table, preset_lists
+
+    out().print(encoder_families_table())
+    for table in preset_lists():
+        out().print(table)
+
+
+def show_encoder(name: str) -> None:
+    """`graphrec encoders NAME`."""
+    from graphrec.listing import encoder_page
+
+    out().print(encoder_page(name))
+
+
 @contextmanager
-def _interruptible(folder: Path) -> Iterator[None]:
+def _interruptible(then: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        message = f"interrupted; continue with: graphrec train --resume {folder}"
-        print(f"graphrec: {message}", file=sys.stderr)
+        print(f"graphrec: interrupted; {then}", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _resume(folder: Path) -> str:
+    return f"continue with: graphrec train --resume {folder}"
+
+
+def _encoder_options(options: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of the encoder and of the captioner, each parsed as YAML."""
+    found: tuple[dict[str, Any], dict[str, Any]] = {}, {}
+    for text in options:
+        key, equals, value = text.partition("=")
+        if not (equals and key):
+            raise InputError(f"options are written KEY=VALUE, got '{text}'")
+        which, name = (1, key[8:]) if key.startswith("caption.") else (0, key)
+        try:
+            found[which][name] = yaml.safe_load(value) if value else ""
+        except yaml.YAMLError:
+            found[which][name] = value
+    return found
 
 
 def _save_new(dataset: Dataset, folder: Path, encode: bool) -> None:

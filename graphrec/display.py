@@ -115,7 +115,8 @@ def frame_table(frame: pl.DataFrame, title: str = "") -> Table:
     """Any small data frame."""
     table = Table(title=title, title_justify="left")
     for name, dtype in frame.schema.items():
-        table.add_column(name, justify="right" if dtype.is_numeric() else "left")
+        side = "right" if dtype.is_numeric() else "left"
+        table.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]
     for row in frame.iter_rows():
         table.add_row(*(escape(_cell(value)) for value in row))
     return table

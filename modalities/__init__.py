@@ -1,12 +1,14 @@
 """Item encoders and the feature store; nothing here knows graphrec.
 
 - `protocol`: what an encoder is
-- `text`: `TfidfSvd`, the weights-free default for text
-- `pictures`: `PictureDescriptor`, the weights-free default for pictures
-- `content`: texts cleaned, pictures opened safely
-- `encode`: items to a store
+- `encoders`: one file per family, and `registry`: from a name to an encoder
+- `presets`: what is known of published models
+- `content`: texts cleaned, pictures opened safely; `template`: texts from columns
+- `encoding`: items to a store in memory; `job`: on disk, resumable, shared by processes
+- `captioner`, `captions`: pictures to texts
 - `store`: `FeatureStore`, aligned by item id, memory-mapped; `parts`, `layout`: its files
-- `statistics`: coverage, repeated rows and norms of a store
+- `verify`: a store checked byte by byte; `statistics`: what its rows are like
+- `transforms`: centring, PCA, whitening, imputation when features are loaded
 """
 
 from __future__ import annotations
@@ -15,41 +17,62 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from modalities.encode import encode_items, summary
-    from modalities.pictures import PictureDescriptor
-    from modalities.protocol import Content, Encoder, EncoderSpec, Modality
+    from modalities.encoders.clip import ClipEncoder
+    from modalities.encoders.hashing import HashingText
+    from modalities.encoders.pictures import PictureDescriptor
+    from modalities.encoders.registry import make_encoder, register_encoder
+    from modalities.encoders.sentence import SentenceEncoder
+    from modalities.encoders.tfidf import TfidfSvd
+    from modalities.encoding import encode, encode_items, summary
+    from modalities.job import EncodingJob
+    from modalities.protocol import Content, Encoder, EncoderSpec, Modality, Pair
     from modalities.statistics import FeatureStatistics, feature_statistics
     from modalities.store import FeatureStore, Nonfinite
-    from modalities.text import TfidfSvd
 
 __all__ = [
+    "ClipEncoder",
     "Content",
     "Encoder",
     "EncoderSpec",
+    "EncodingJob",
     "FeatureStatistics",
     "FeatureStore",
+    "HashingText",
     "Modality",
     "Nonfinite",
+    "Pair",
     "PictureDescriptor",
+    "SentenceEncoder",
     "TfidfSvd",
+    "encode",
     "encode_items",
     "feature_statistics",
+    "make_encoder",
+    "register_encoder",
     "summary",
 ]
 
 _HOMES = {
+    "ClipEncoder": "modalities.encoders.clip",
     "Content": "modalities.protocol",
     "Encoder": "modalities.protocol",
     "EncoderSpec": "modalities.protocol",
+    "EncodingJob": "modalities.job",
     "FeatureStatistics": "modalities.statistics",
     "FeatureStore": "modalities.store",
+    "HashingText": "modalities.encoders.hashing",
     "Modality": "modalities.protocol",
     "Nonfinite": "modalities.store",
-    "PictureDescriptor": "modalities.pictures",
-    "TfidfSvd": "modalities.text",
-    "encode_items": "modalities.encode",
+    "Pair": "modalities.protocol",
+    "PictureDescriptor": "modalities.encoders.pictures",
+    "SentenceEncoder": "modalities.encoders.sentence",
+    "TfidfSvd": "modalities.encoders.tfidf",
+    "encode": "modalities.encoding",
+    "encode_items": "modalities.encoding",
     "feature_statistics": "modalities.statistics",
-    "summary": "modalities.encode",
+    "make_encoder": "modalities.encoders.registry",
+    "register_encoder": "modalities.encoders.registry",
+    "summary": "modalities.encoding",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 64_000_000
+MIN_SIDE = 4
+MAX_RATIO = 50
+MAX_CHARACTERS = 100_000
 PICTURE_ERRORS = (
     "missing",
     "empty",
@@ -21,10 +25,13 @@ PICTURE_ERRORS = (
     "truncated",
     "damaged",
     "too-large",
+    "too-small",
+    "odd-shape",
     "unreadable",
 )
 """Why a picture cannot be used: no such file; no byte in it; no known format; it ends too early;
-its data make no sense; more pixels than allowed; the system refuses to read it."""
+its data make no sense; more pixels than allowed; a side of less than 4 pixels; one side over 50
+times the other; the system refuses to read it."""
 
 # No formats that need another program (EPS, WMF) and none that pictures of products never use.
 _FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "JPEG2000", "ICO")
@@ -47,6 +54,8 @@ class ContentError(Exception):
 def clean_text(text: str | None) -> str:
     """Plain text: entities resolved, tags and lone surrogates gone, white space folded.
 
+    Of a longer text the first 100,000 characters count: more than any encoder reads.
+
     Example:
         >>> clean_text("Tom &amp; Jerry<br/>the  <b>best</b>")
         'Tom & Jerry the best'
@@ -55,9 +64,34 @@ def clean_text(text: str | None) -> str:
     """
     if not text:
         return ""
+    text = text[:MAX_CHARACTERS]
     marked = _without_comments(html.unescape(text))
     plain = html.unescape(_TAG.sub(" ", marked))
     return _SPACE.sub(" ", plain.encode("utf-8", "ignore").decode()).strip()
+
+
+def neutralise(text: str, special: Iterable[str]) -> str:
+    """The text with a tokenizer's special tokens broken up, so that none is read as one.
+
+    A title that holds `<|im_end|>` or `[SEP]` would otherwise end or split the input. A space is
+    put after the first character of every occurrence.
+
+    Args:
+        text: as it came.
+        special: the special tokens of the tokenizer.
+
+    Example:
+        >>> neutralise("soap <|im_end|> and [SEP]", ["<|im_end|>", "[SEP]"])
+        'soap < |im_end|> and [ SEP]'
+    """
+    usable = {mark for mark in special if len(mark) > 1 and not any(map(str.isspace, mark))}
+    marks = sorted(usable, key=len, reverse=True)
+    found = [mark for mark in marks if mark in text]
+    while found:
+        for mark in found:
+            text = text.replace(mark, f"{mark[0]} {mark[1:]}")
+        found = [mark for mark in marks if mark in text]
+    return text
 
 
 def open_picture(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Image:
@@ -90,12 +124,17 @@ def normalise_picture(picture: Image, *, max_pixels: int = MAX_PIXELS) -> Image:
     """A picture in memory, or opened and not yet decoded, as `open_picture` returns it.
 
     Raises:
-        ContentError: too-large, truncated or damaged.
+        ContentError: too-large, too-small, odd-shape, truncated or damaged.
     """
     from PIL import ImageOps
 
     if picture.width * picture.height > max_pixels:
         raise ContentError("too-large")
+    short, long = sorted(picture.size)
+    if short < MIN_SIDE:
+        raise ContentError("too-small")
+    if long > MAX_RATIO * short:
+        raise ContentError("odd-shape")
     try:
         picture.load()
         return _as_rgb(ImageOps.exif_transpose(picture))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,12 +30,15 @@ class MappedParts:
         offsets: where the rows begin in each file, in bytes.
         shapes: (rows, dim) of each part.
         dtype: of the values.
+        marks: inode and time of change of each file: should another file take its name, reading
+            on would give rows of other items.
     """
 
     files: tuple[Path, ...]
     offsets: tuple[int, ...]
     shapes: tuple[tuple[int, int], ...]
     dtype: np.dtype[Any]
+    marks: tuple[tuple[int, int], ...]
 
     def __len__(self) -> int:
         return len(self.files)
@@ -47,10 +51,14 @@ class MappedParts:
         if 0 in shape:
             return np.zeros(shape, dtype=self.dtype)
         try:
+            if _mark(path) != self.marks[number]:
+                raise ValueError("another file has taken its place")
             offset = self.offsets[number]
             return np.memmap(path, dtype=self.dtype, mode="r", offset=offset, shape=shape)
         except (OSError, ValueError) as error:
-            raise InputError(f"'{path}' changed while the store was in use: {error}") from None
+            raise InputError(
+                f"'{path}' changed while the store was in use: {error}; load it again"
+            ) from None
 
 
 def part_name(number: int) -> str:
@@ -63,8 +71,8 @@ def part_name(number: int) -> str:
     return f"part-{number:06d}.safetensors"
 
 
-def write_part(path: Path, features: Array, present: NDArray[np.bool_]) -> None:
-    """Write one part, atomically.
+def write_part(path: Path, features: Array, present: NDArray[np.bool_]) -> str:
+    """Write one part, atomically; its checksum is returned.
 
     Args:
         path: of the file.
@@ -74,12 +82,50 @@ def write_part(path: Path, features: Array, present: NDArray[np.bool_]) -> None:
     from safetensors.numpy import save
 
     tensors = {"features": np.ascontiguousarray(features), "present": present.copy()}
+    data = save(tensors)
     with atomic_file(path) as temporary:
-        temporary.write_bytes(save(tensors))
+        temporary.write_bytes(data)
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Checksum of a file: 32 hex digits of BLAKE2b."""
+    found = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
+
+
+def map_tensor(path: Path, name: str) -> tuple[Array, dict[str, str]]:
+    """One float tensor of a safetensors file, mapped, and the file's own notes.
+
+    Raises:
+        InputError: the file is missing or damaged, or holds no such tensor.
+    """
+    try:
+        with path.open("rb") as file:
+            header, start = _read_header(file)
+            kind, shape = header[name]["dtype"], tuple(header[name]["shape"])
+            offset = start + _check_tensor(header, name, kind, list(shape))
+            _check_length(path, header, start)
+        dtype = {value: key for key, value in _TYPE_NAMES.items()}[kind]
+        if 0 in shape:
+            return np.zeros(shape, dtype), header.get("__metadata__", {})
+        mapped = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
+        return mapped, header.get("__metadata__", {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"'{path}' is damaged: {error or type(error).__name__}") from None
 
 
 def map_parts(
-    folder: Path, present: NDArray[np.bool_], *, dim: int, dtype: np.dtype[Any], rows_per_part: int
+    folder: Path,
+    present: NDArray[np.bool_],
+    *,
+    dim: int,
+    dtype: np.dtype[Any],
+    rows_per_part: int,
+    first: int = 0,
 ) -> MappedParts:
     """Check the parts of a store and describe where their rows lie; no row is read.
 
@@ -89,15 +135,22 @@ def map_parts(
         dim: length of a row.
         dtype: float16 or float32.
         rows_per_part: rows in each part but the last.
+        first: number of the part that holds the first row.
 
     Raises:
         InputError: a part is missing, cut short, or holds something else than expected.
     """
     starts = range(0, max(len(present), 1), rows_per_part)
-    files = tuple(folder / part_name(number) for number in range(len(starts)))
+    files = tuple(folder / part_name(first + number) for number in range(len(starts)))
     masks = [present[start : start + rows_per_part] for start in starts]
     offsets = tuple(_check_part(file, mask, dim, dtype) for file, mask in zip(files, masks))
-    return MappedParts(files, offsets, tuple((len(mask), dim) for mask in masks), dtype)
+    shapes = tuple((len(mask), dim) for mask in masks)
+    return MappedParts(files, offsets, shapes, dtype, tuple(map(_mark, files)))
+
+
+def _mark(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
 
 
 def _check_part(path: Path, present: NDArray[np.bool_], dim: int, dtype: np.dtype[Any]) -> int:

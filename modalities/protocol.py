@@ -18,8 +18,23 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Modality = Literal["image", "text", "audio", "joint", "other"]
-Content: TypeAlias = "str | Path | Image"
-"""What one item offers: a text, the path of a file, or a picture in memory."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A text, a picture, or both, for encoders of kind `joint`.
+
+    Args:
+        text: or None.
+        picture: a picture, the path of one, or None.
+    """
+
+    text: str | None = None
+    picture: Path | Image | None = None
+
+
+Content: TypeAlias = "str | Path | Image | Pair"
+"""What one item offers: a text, the path of a file, a picture in memory, or a pair."""
 
 
 @dataclass(frozen=True)
@@ -84,3 +99,15 @@ class Encoder(Protocol):
 
     def encode(self, batch: Sequence[Content]) -> NDArray[np.float32]:
         """Vectors of a batch, float32 [n, dim]; the batch holds no missing content."""
+
+
+@runtime_checkable
+class Fittable(Protocol):
+    """An encoder still to be fitted to the texts it will encode."""
+
+    @property
+    def modality(self) -> Modality:
+        """What it will encode."""
+
+    def fit(self, corpus: Sequence[Content]) -> Encoder:
+        """The encoder for this corpus."""

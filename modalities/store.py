@@ -13,25 +13,27 @@ import polars as pl
 from numpy.typing import NDArray
 
 from modalities._base.errors import InputError
-from modalities._base.files import atomic_file, atomic_folder, write_json
+from modalities._base.files import atomic_file, atomic_folder, replacing_folder, write_json
 from modalities._base.identity import digest
+from modalities.inputs import MISSING
 from modalities.layout import COLUMNS, FORMAT, VERSION, check_ids, read_items, read_spec
 from modalities.parts import Array, MappedParts, map_parts, part_name, write_part
 from modalities.protocol import Modality
 
 ROWS_PER_PART = 2048
-MISSING = "missing"
+
 
 Nonfinite = Literal["error", "missing", "zero"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FeatureStore:
     """Vectors of one modality.
 
     On disk a store is a folder: `spec.json` (encoder spec, modality, dimension, dtype, rows per
-    part, count, identity), `items.parquet` (row, item_id, present, error, digest) and
-    `part-000000.safetensors` of fixed row ranges with the tensors `features` and `present`.
+    part, count, identity, checksums of the parts), `items.parquet` (row, item_id, present, error,
+    digest) and `part-000000.safetensors` of fixed row ranges with the tensors `features` and
+    `present`.
 
     Args:
         item_ids: external ids, one per row, unique.
@@ -119,6 +121,10 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self.item_ids)
 
+    def __repr__(self) -> str:
+        size = f"{len(self):,} x {self.dim}, {self.dtype.name}"
+        return f"FeatureStore({self.modality}: {size}, {self.coverage:.1%} present)"
+
     @property
     def dim(self) -> int:
         """Length of a row."""
@@ -196,12 +202,12 @@ class FeatureStore:
         if rows_per_part < 1:
             raise InputError(f"rows_per_part must be at least 1, got {rows_per_part}")
         with atomic_folder(Path(path)) as folder:
-            for number, start in enumerate(range(0, max(len(self), 1), rows_per_part)):
-                rows = np.arange(start, min(start + rows_per_part, len(self)))
-                write_part(folder / part_name(number), self.rows(rows), self.present[rows])
-            with atomic_file(folder / "items.parquet") as temporary:
-                self._table().write_parquet(temporary)
-            write_json(folder / "spec.json", self._manifest(rows_per_part))
+            self._write(folder, rows_per_part)
+
+    def replace(self, path: Path | str, *, rows_per_part: int = ROWS_PER_PART) -> None:
+        """Write the store to `path`, in place of one that may be there."""
+        with replacing_folder(Path(path)) as folder:
+            self._write(folder, rows_per_part)
 
     @classmethod
     def load(cls, path: Path | str) -> FeatureStore:
@@ -233,6 +239,17 @@ class FeatureStore:
             )
         return store
 
+    def _write(self, folder: Path, rows_per_part: int) -> None:
+        sums = []
+        same = len(self.parts[0]) == min(rows_per_part, len(self))
+        for number, start in enumerate(range(0, max(len(self), 1), rows_per_part)):
+            rows = np.arange(start, min(start + rows_per_part, len(self)))
+            values = self.parts[number] if same else self.rows(rows)
+            sums.append(write_part(folder / part_name(number), values, self.present[rows]))
+        with atomic_file(folder / "items.parquet") as temporary:
+            self._table().write_parquet(temporary)
+        write_json(folder / "spec.json", self._manifest(rows_per_part, sums))
+
     def _table(self) -> pl.DataFrame:
         columns = {
             "row": np.arange(len(self)),
@@ -243,7 +260,7 @@ class FeatureStore:
         }
         return pl.DataFrame(columns, schema=COLUMNS)
 
-    def _manifest(self, rows_per_part: int) -> dict[str, Any]:
+    def _manifest(self, rows_per_part: int, checksums: Sequence[str]) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -254,6 +271,7 @@ class FeatureStore:
             "count": len(self),
             "rows_per_part": rows_per_part,
             "spec": dict(self.spec),
+            "checksums": list(checksums),
         }
 
 

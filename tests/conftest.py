@@ -15,6 +15,9 @@ from graphrec.data.source import Source
 from graphrec.data.train_view import Features, TrainView
 from modalities import FeatureStore
 
+# No test may reach a hub, whatever a model's files ask for.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 # Tiny tensors: a second thread only waits, and a busy machine makes it wait long.
 torch.set_num_threads(1)
 

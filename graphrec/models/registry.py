@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -13,6 +12,7 @@ from typing import Annotated, Any, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, create_model
 
 from graphrec.models.base import Recommender
+from modalities._base.docs import argument_help
 from modalities._base.errors import InputError, UnknownNameError
 
 BUILT_IN = {
@@ -92,7 +92,7 @@ def config_class(model: type[Recommender]) -> type[BaseModel]:
 
 def model_options(model: type[Recommender]) -> list[Option]:
     """Name, type, default and help of each constructor keyword; help from the docstring."""
-    texts = _argument_help(inspect.getdoc(model) or "")
+    texts = argument_help(inspect.getdoc(model) or "")
     hints = get_type_hints(model.__init__, include_extras=True)
     return [
         Option(
@@ -133,13 +133,3 @@ def _shown(parameter: inspect.Parameter, hint: Any) -> str:
         f"{sign} {getattr(b, n):g}" for b in bounds for n, sign in signs.items() if hasattr(b, n)
     ]
     return f"{number.__name__} {', '.join(said)}".strip()
-
-
-def _argument_help(doc: str) -> Mapping[str, str]:
-    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", doc, re.DOTALL | re.MULTILINE)
-    if section is None:
-        return {}
-    entries = re.findall(r"^    (\w[\w, ]*): (.*?)(?=^    \w|\Z)", section.group(1), re.S | re.M)
-    return {
-        name.strip(): " ".join(text.split()) for names, text in entries for name in names.split(",")
-    }

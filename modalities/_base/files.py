@@ -13,6 +13,11 @@ from typing import Any
 
 from modalities._base.errors import InputError
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
@@ -50,6 +55,46 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success it takes the place of `path`.
+
+    The old folder is moved aside before the new one takes its name; should the machine stop
+    between the two moves, `restore_folder` brings the old one back.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary.mkdir()
+    aside = _aside(path)
+    try:
+        yield temporary
+        shutil.rmtree(aside, ignore_errors=True)
+        if path.exists():
+            os.replace(path, aside)
+        os.replace(temporary, path)
+        _sync(path.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        restore_folder(path)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def restore_folder(path: Path) -> None:
+    """Bring back what `replacing_folder` had moved aside when it was cut off."""
+    if _aside(path).is_dir() and not path.exists():
+        os.replace(_aside(path), path)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock other processes of this machine respect; it ends with the process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def refuse_existing(path: Path) -> None:
@@ -111,6 +156,10 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.previous")
 
 
 def _sync(path: Path) -> None:

@@ -319,3 +319,68 @@ def test_listed_pictures_are_fetched_and_recorded(call: Call, tmp_path: Path) ->
     kept = {row["item_id"]: row["images"] for row in table.iter_rows(named=True)}
     assert Path(kept["a"][0]).read_bytes() == buffer.getvalue()
     assert kept["b"] == kept["c"] == []
+
+
+def test_encoding_listing_and_dropping(call: Call, data: Path, tmp_path: Path) -> None:
+    text = next(n for n, t in Dataset.load(data).items.schema.items() if n == "title")
+    arguments = ["encode", data, "--name", "words", "--encoder", "hashing", "dim=16"]
+    code, out, err = call(*arguments, "--content", f"{{{text}}}")
+    assert (code, err.count("Traceback")) == (0, 0)
+    assert "encoded -> 'words' [16]" in out
+    code, out, _ = call("features", data)
+    assert code == 0
+    assert "words" in out
+    assert call("features", data, "--verify")[1].splitlines()[-1] == "words: intact"
+    run = ["train", data, "--model", "freedom", "features=[words]", "--out", tmp_path / "run"]
+    assert call(*run, *FAST)[0] == 0
+    assert call("features", data, "--export", "words", "--out", tmp_path / "out")[0] == 0
+    assert (tmp_path / "out" / "words_feat.npy").is_file()
+    assert call("features", data, "--drop", "words")[0] == 0
+    assert "words" not in call("features", data)[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--encoder", "hashign"], "did you mean 'hashing'"),
+        (["--encoder", "hashing", "dmi=3"], "did you mean 'dim'"),
+        (["--encoder", "hashing", "dim"], "KEY=VALUE"),
+        (["--encoder", "hashing", "--content", "{titel}"], "did you mean 'title'"),
+        (["--encoder", "hashing", "--content", "{title"], "a lone '{'"),
+        (["--encoder", "st:a/b"], "hf download a/b"),
+        (["--encoder", "st:nowhere"], "neither a folder nor the id"),
+        (["--encoder", "open_clip:ViT-B-23/openai"], "unknown open_clip architecture"),
+    ],
+)
+def test_mistakes_in_encoding_are_one_message(
+    call: Call, data: Path, arguments: list[str], message: str
+) -> None:
+    before = sorted(path.name for path in data.iterdir())
+    code, _, err = call("encode", data, "--name", "new", *arguments)
+    assert code == 1
+    assert message in err
+    assert "Traceback" not in err
+    assert sorted(path.name for path in data.iterdir()) == before
+
+
+def test_damaged_features_are_a_failure(call: Call, data: Path) -> None:
+    call("encode", data, "--name", "words", "--encoder", "hashing", "--content", "{title}")
+    part = data / "features" / "words" / "part-000000.safetensors"
+    content = bytearray(part.read_bytes())
+    content[-60] ^= 1
+    part.write_bytes(content)
+    code, out, err = call("features", data, "--verify")
+    assert code == 1
+    assert "was changed after it was written" in out
+    assert "redoes the damaged parts only" in err
+
+
+def test_encoders_are_listed(call: Call) -> None:
+    code, out, _ = call("encoders")
+    assert code == 0
+    for name in ("st:intfloat/e5-base-v2", "open_clip:ViT-B-32/laion2b_s34b_b79k", "mllm:", "file"):
+        assert name in out
+    assert "unknown" in out
+    assert "pooling" in call("encoders", "st")[1]
+    assert "passage:" in call("encoders", "intfloat/e5-base-v2")[1]
+    assert "did you mean 'hashing'" in call("encoders", "hashign")[2]

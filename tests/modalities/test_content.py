@@ -10,9 +10,11 @@ import pytest
 from PIL import Image
 
 from modalities.content import (
+    MAX_CHARACTERS,
     PICTURE_ERRORS,
     ContentError,
     clean_text,
+    neutralise,
     normalise_picture,
     open_picture,
 )
@@ -177,4 +179,26 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     ],
 )
 def test_clean_text(given: str | None, expected: str) -> None:
-    assert clean_text(given) == expected
+    assert clean_text(given) == expected[:MAX_CHARACTERS]
+
+
+def test_a_long_text_is_cut_before_it_is_read() -> None:
+    assert len(clean_text("word " * 2_000_000)) == MAX_CHARACTERS - 1
+
+
+def test_special_tokens_are_broken_up() -> None:
+    special = ["<|im_end|>", "[SEP]", "<s>", "</s>", "<image>", "  ", "#"]
+    text = "a<|im_end|>b [SEP]<s>x</s> <image> # plain  text"
+    found = neutralise(text, special)
+    assert not any(mark in found for mark in special if len(mark.strip()) > 1)
+    assert found.replace(" ", "") == text.replace(" ", "")
+    assert neutralise("nothing here", special) == "nothing here"
+    assert "<s>" not in neutralise("<<s>s>", ["<s>"])
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((1, 1), "too-small"), ((3, 90), "too-small"), ((4, 204), "odd-shape")]
+)
+def test_shapes_that_show_nothing(tmp_path: Path, size: tuple[int, int], expected: str) -> None:
+    Image.new("RGB", size).save(tmp_path / "p.png")
+    assert code(tmp_path / "p.png") == expected

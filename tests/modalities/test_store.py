@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -128,6 +129,10 @@ def test_the_layout_on_disk(store: FeatureStore, tmp_path: Path) -> None:
         "count": 10,
         "rows_per_part": 4,
         "spec": {"encoder": "precomputed"},
+        "checksums": [
+            hashlib.blake2b((tmp_path / "s" / name).read_bytes(), digest_size=16).hexdigest()
+            for name in sorted(p.name for p in (tmp_path / "s").glob("part-*"))
+        ],
     }
     last = load_file(tmp_path / "s" / "part-000002.safetensors")
     np.testing.assert_array_equal(last["features"], values()[8:])

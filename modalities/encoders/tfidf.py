@@ -113,3 +113,27 @@ def _fixed_signs(components: NDArray[np.float64]) -> NDArray[np.float64]:
     largest = np.abs(components).argmax(axis=1)
     signs = np.sign(components[np.arange(len(components)), largest])
     return np.asarray(components * signs[:, None])
+
+
+class TfidfRecipe:
+    """The options of `TfidfSvd`, before it has seen a corpus.
+
+    Args:
+        dim: see `TfidfSvd.fit`.
+        seed: see `TfidfSvd.fit`.
+
+    Example:
+        >>> TfidfRecipe(dim=2).fit(["red wool", "blue wool", "blue silk"]).dim
+        2
+    """
+
+    modality: Modality = "text"
+
+    def __init__(self, *, dim: int = 128, seed: int = 0) -> None:
+        if dim < 1:
+            raise InputError(f"dim must be at least 1, got {dim}")
+        self.dim, self.seed = dim, seed
+
+    def fit(self, corpus: Sequence[Content]) -> TfidfSvd:
+        """The encoder fitted to `corpus`."""
+        return TfidfSvd.fit([str(text) for text in corpus], dim=self.dim, seed=self.seed)

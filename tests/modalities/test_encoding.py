@@ -41,7 +41,7 @@ def test_equal_inputs_are_encoded_once_and_missing_ones_never() -> None:
     encoder = Counting()
     contents = ["a", "bb", None, "a", "", "<b>bb</b>", float("nan")]
     store = encode_items(encoder, list("tuvwxyz"), contents, batch_size=1, progress=False)
-    assert encoder.seen == ["a", "bb"]
+    assert encoder.seen == ["bb", "a"]  # the longest first
     assert store.values().tolist() == [[1, 1], [2, 1], [0, 0], [1, 1], [0, 0], [2, 1], [0, 0]]
     assert store.present.tolist() == [True, True, False, True, False, True, False]
     assert summary(store) == "7 items: 4 encoded, 3 without text"
@@ -175,7 +175,7 @@ def test_large_pictures_come_in_small_batches(
             self.seen.append(str(len(batch)))
             return np.ones((len(batch), 2), dtype=np.float32)
 
-    monkeypatch.setattr("modalities.encode._BATCH_PIXELS", 96 * 96 + 1)
+    monkeypatch.setattr("modalities.chunks._BATCH_PIXELS", 96 * 96 + 1)
     encoder = Sizes()
     pictures = [disc(colour) for colour in ("red", "green", "blue")]
     encode_items(encoder, list("abc"), pictures, progress=False)
