@@ -18,7 +18,7 @@ def train(
     model: str,
     out: Path | str,
     *,
-    features: Sequence[str] | None = None,
+    features: Sequence[str] | Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     evaluation: Mapping[str, Any] | None = None,
     test: bool = True,
@@ -31,7 +31,8 @@ def train(
         dataset: see `graphrec.load_dataset`.
         model: a name `graphrec models` lists.
         out: folder of the run; it must not exist, or be empty.
-        features: modalities to use, in order; None: all.
+        features: modalities to use, in order; None: all; or with transforms, such as
+            `{"use": ["text"], "text": {"transforms": ["center", "pca:64"]}}`.
         training: settings such as `{"epochs": 100}`; see `TrainingSection`.
         evaluation: settings such as `{"ks": [20]}`; see `EvaluationSection`.
         test: measure on the test split at the end.
@@ -45,10 +46,11 @@ def train(
         InputError: an unknown model or option, data that do not fit, or `out` is taken.
         TrainingError: a loss became infinite or not a number.
     """
+    named = features if isinstance(features, Mapping) else {"use": features and list(features)}
     experiment = Experiment.parse(
         {
             "data": {"path": str(dataset.path) if dataset.path else None},
-            "features": {"use": None if features is None else list(features)},
+            "features": dict(named),
             "model": {"name": model, **options},
             "training": dict(training or {}),
             "evaluation": dict(evaluation or {}),

@@ -227,6 +227,9 @@ def encode(
 @app.command()
 def features(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset folder.")],
+    name: Annotated[
+        str | None, typer.Argument(help="Show one: its spec, coverage, errors and norms.")
+    ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Read and check every byte.")] = False,
     drop: Annotated[str | None, typer.Option(help="Remove the features of this name.")] = None,
     export: Annotated[str | None, typer.Option(help="Export the features of this name.")] = None,
@@ -248,7 +251,7 @@ def features(
     elif verify:
         verify_features(dataset)
     else:
-        show_features(dataset)
+        show_features(dataset, name)
 
 
 @app.command()

@@ -230,10 +230,17 @@ def encode_dataset_folder(dataset: Path, options: Sequence[str], **how: Any) -> 
     out().print(f"{summary(store)} -> '{request.name}' [{store.dim}]", markup=False)
 
 
-def show_features(path: Path) -> None:
+def show_features(path: Path, name: str | None) -> None:
     """`graphrec features`."""
     from graphrec.data.feature_folder import dataset_folder, feature_rows
+    from graphrec.data.summary import feature_errors, feature_health
 
+    if name is not None:
+        store = Dataset.load(dataset_folder(path)).using([name]).features[name]
+        out().print(key_values(f"Spec of '{name}'", store.spec))
+        out().print(key_values("Made", {**store.made, "feature_id": store.feature_id}))
+        out().print(key_values("Rows", {**feature_health(store), **feature_errors(store)}))
+        return
     rows = feature_rows(dataset_folder(path))
     if not rows:
         out().print("no features yet; make some with: graphrec encode", markup=False)

@@ -90,11 +90,14 @@ def _preset_row(preset: Preset) -> dict[str, str]:
         "encoder": preset.name,
         "dim": _cell(preset.dim),
         "pooling": _cell(preset.pooling),
+        "normalised": _cell(preset.normalise),
         "prompt": _prompt(preset.prompt),
+        "tokens": _cell(preset.max_length),
         "licence": _cell(preset.licence),
         "parameters": _millions(preset.parameters),
         "revision": _cell(preset.revision and preset.revision[:8]),
         "remote code": _cell(preset.remote_code),
+        **({"note": preset.note} if preset.note else {}),
     }
 
 

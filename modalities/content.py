@@ -51,10 +51,13 @@ class ContentError(Exception):
         self.code = code
 
 
-def clean_text(text: str | None) -> str:
+def clean_text(text: object, *, max_characters: int = MAX_CHARACTERS) -> str:
     """Plain text: entities resolved, tags and lone surrogates gone, white space folded.
 
-    Of a longer text the first 100,000 characters count: more than any encoder reads.
+    Args:
+        text: what is no text (None, a number, NaN, bytes) counts as an empty one.
+        max_characters: of a longer text only the beginning is read; 100,000 is more than any
+            encoder reads.
 
     Example:
         >>> clean_text("Tom &amp; Jerry<br/>the  <b>best</b>")
@@ -62,9 +65,9 @@ def clean_text(text: str | None) -> str:
         >>> clean_text("3 < 5 and x>y")
         '3 < 5 and x>y'
     """
-    if not text:
+    if not isinstance(text, str):
         return ""
-    text = text[:MAX_CHARACTERS]
+    text = text[:max_characters]
     marked = _without_comments(html.unescape(text))
     plain = html.unescape(_TAG.sub(" ", marked))
     return _SPACE.sub(" ", plain.encode("utf-8", "ignore").decode()).strip()
@@ -78,14 +81,14 @@ def neutralise(text: str, special: Iterable[str]) -> str:
 
     Args:
         text: as it came.
-        special: the special tokens of the tokenizer.
+        special: the special tokens of the tokenizer; single characters are left alone.
 
     Example:
         >>> neutralise("soap <|im_end|> and [SEP]", ["<|im_end|>", "[SEP]"])
         'soap < |im_end|> and [ SEP]'
     """
-    usable = {mark for mark in special if len(mark) > 1 and not any(map(str.isspace, mark))}
-    marks = sorted(usable, key=len, reverse=True)
+    usable = {mark.strip() for mark in special if len(mark.strip()) > 1}
+    marks = sorted(usable, key=lambda mark: (-len(mark), mark))
     found = [mark for mark in marks if mark in text]
     while found:
         for mark in found:
@@ -94,14 +97,24 @@ def neutralise(text: str, special: Iterable[str]) -> str:
     return text
 
 
-def open_picture(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Image:
+def open_picture(
+    path: Path | str,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    min_side: int = MIN_SIDE,
+    max_ratio: float = MAX_RATIO,
+) -> Image:
     """Open a picture as RGB: upright by EXIF, transparency on white, 16 bits scaled to 8.
 
-    Of an animation the first frame counts. The size is checked before a pixel is decoded.
+    Of an animation the first frame counts. The size is checked before a pixel is decoded. A path
+    is a file on this machine, never an address. Pillow's `LOAD_TRUNCATED_IMAGES`, where a program
+    sets it, lets truncated pictures pass.
 
     Args:
         path: of the file.
-        max_pixels: a larger picture is refused.
+        max_pixels: a picture of more is too-large.
+        min_side: a picture with a shorter side, in pixels, is too-small.
+        max_ratio: a picture longer than this many times its short side is an odd-shape.
 
     Raises:
         ContentError: with one of `PICTURE_ERRORS` as its code.
@@ -109,19 +122,35 @@ def open_picture(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Image:
     from PIL import Image
 
     try:
+        if "\0" in str(path):
+            raise ContentError("unreadable")
         if Path(path).stat().st_size == 0:
             raise ContentError("empty")
         Image.init()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=[f for f in _FORMATS if f in Image.OPEN]) as opened:
-                return normalise_picture(opened, max_pixels=max_pixels)
+                return normalise_picture(
+                    opened, max_pixels=max_pixels, min_side=min_side, max_ratio=max_ratio
+                )
     except Exception as error:  # a broken file can raise anything from a decoder
         raise ContentError(_code_of(error)) from None
 
 
-def normalise_picture(picture: Image, *, max_pixels: int = MAX_PIXELS) -> Image:
+def normalise_picture(
+    picture: Image,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    min_side: int = MIN_SIDE,
+    max_ratio: float = MAX_RATIO,
+) -> Image:
     """A picture in memory, or opened and not yet decoded, as `open_picture` returns it.
+
+    Args:
+        picture: of any mode.
+        max_pixels: a picture of more is too-large.
+        min_side: a picture with a shorter side, in pixels, is too-small.
+        max_ratio: a picture longer than this many times its short side is an odd-shape.
 
     Raises:
         ContentError: too-large, too-small, odd-shape, truncated or damaged.
@@ -131,9 +160,9 @@ def normalise_picture(picture: Image, *, max_pixels: int = MAX_PIXELS) -> Image:
     if picture.width * picture.height > max_pixels:
         raise ContentError("too-large")
     short, long = sorted(picture.size)
-    if short < MIN_SIDE:
+    if short < min_side:
         raise ContentError("too-small")
-    if long > MAX_RATIO * short:
+    if long > max_ratio * short:
         raise ContentError("odd-shape")
     try:
         picture.load()
@@ -164,6 +193,8 @@ def _as_rgb(picture: Image) -> Image:
 
     if picture.mode == "F" or picture.mode.startswith("I"):
         picture = Image.fromarray(_eight_bits(np.asarray(picture), picture.mode))
+    if picture.mode in ("RGBa", "La"):  # colours already multiplied by alpha
+        picture = picture.convert(picture.mode.upper())
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         ground = Image.new("RGBA", layer.size, (255, 255, 255, 255))

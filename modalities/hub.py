@@ -14,6 +14,7 @@ from modalities._base.errors import InputError
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
+_HTTP = ("httpx", "httpx2", "httpcore")  # some releases let their errors through
 _WANTED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py", "*.tiktoken")
 
 
@@ -53,29 +54,36 @@ def fetch(source: str | Path, revision: str | None = None) -> Path:
         raise InputError(
             f"the hub has no model '{source}' at {revision or 'main'}: {said}"
         ) from None
-    except (errors.HfHubHTTPError, OSError):
-        raise InputError(_unreachable(source, revision)) from None
+    except errors.HFValidationError as error:
+        raise InputError(f"'{source}' is no id of a model on the hub: {error}") from None
+    except Exception as error:
+        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _HTTP:
+            raise
+        raise InputError(_unreachable(source, revision, error)) from None
     return Path(found)
 
 
-def _unreachable(source: str | Path, revision: str | None) -> str:
+def _unreachable(source: str | Path, revision: str | None, error: Exception | None = None) -> str:
     pinned = f" --revision {revision}" if revision else ""
+    said = next(iter(str(error).strip().splitlines()), "") if error else ""
+    why = f" ({said})" if said else ""
     return (
-        f"'{source}' is not on this machine and the hub cannot be reached. Where there is a "
+        f"'{source}' is not on this machine and the hub cannot be reached{why}. Where there is a "
         f"connection, run: hf download {source}{pinned} --local-dir MODEL; bring the folder here "
         "and name it in place of the id"
     )
 
 
 def weights_digest(folder: Path) -> str:
-    """SHA-256 over the safetensors files of a model, in name order; 64 hex digits.
+    """SHA-256 over the safetensors files of a model, in order of path; 64 hex digits.
 
-    Of a single file it is that file's own SHA-256, as the hub shows it.
+    Files in folders within count too: modules after the first keep their weights there. Of a
+    single file it is that file's own SHA-256, as the hub shows it.
 
     Raises:
         InputError: the folder holds no safetensors.
     """
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(folder.rglob("*.safetensors"))
     if not files:
         pickles = [f.name for pattern in _PICKLES for f in folder.glob(pattern)]
         if pickles:

@@ -94,7 +94,10 @@ def _picture_bytes(content: object) -> tuple[bytes, str | None]:
     if not isinstance(content, (str, Path)) or content == "":
         return b"", MISSING
     try:
-        data = Path(content).read_bytes()
+        path = Path(content)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            return b"", "unreadable"  # a pipe or a device never ends
+        data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return b"", MISSING
     except (OSError, ValueError):

@@ -120,6 +120,10 @@ class EncodingJob(PartedJob[Array]):
             digests=plan.inputs.digests,
             errors=codes,
             parts=_Gathered(keys, results, self.encoder.dim, plan.rows_per_part),
+            made={
+                "device": getattr(self.encoder, "device", "cpu"),
+                "batch_size": self._batcher.batch_size,
+            },
         )
         store.replace(self.path, rows_per_part=plan.rows_per_part)
 

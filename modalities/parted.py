@@ -184,7 +184,12 @@ class PartedJob(ABC, Generic[R]):
         mine = [n for n in range(len(plan.chunks)) if n % self.world == self.rank]
         todo = [n for n in mine if self._finished(plan, n) is None]
         started = time.monotonic()
-        done = self._work_through(plan, todo)
+        try:
+            done = self._work_through(plan, todo)
+        except FileNotFoundError:
+            if self.work.is_dir():
+                raise
+            return self.run()  # the same work was finished by another process meanwhile
         seconds = time.monotonic() - started
         waiting = sum(self._finished(plan, n) is None for n in range(len(plan.chunks)))
         if not waiting:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,7 +23,7 @@ _TYPE_NAMES = {"float16": "F16", "float32": "F32"}
 
 @dataclass(frozen=True)
 class MappedParts:
-    """Row ranges of a matrix on disk; each is mapped when asked for, and no file stays open.
+    """Row ranges of a matrix on disk; each is mapped when first asked for, and no file stays open.
 
     Args:
         files: the part files, in row order.
@@ -39,6 +39,7 @@ class MappedParts:
     shapes: tuple[tuple[int, int], ...]
     dtype: np.dtype[Any]
     marks: tuple[tuple[int, int], ...]
+    _mapped: dict[int, Array] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -47,18 +48,37 @@ class MappedParts:
         return (self[number] for number in range(len(self)))
 
     def __getitem__(self, number: int) -> Array:
+        if number not in self._mapped:
+            self._mapped[number] = self._map(number)
+        return self._mapped[number]
+
+    def _map(self, number: int) -> Array:
         shape, path = self.shapes[number], self.files[number]
         if 0 in shape:
             return np.zeros(shape, dtype=self.dtype)
         try:
             if _mark(path) != self.marks[number]:
                 raise ValueError("another file has taken its place")
-            offset = self.offsets[number]
-            return np.memmap(path, dtype=self.dtype, mode="r", offset=offset, shape=shape)
-        except (OSError, ValueError) as error:
+            return map_array(path, self.offsets[number], shape, self.dtype)
+        except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"'{path}' changed while the store was in use: {error}; load it again"
             ) from None
+
+
+def map_array(path: Path, offset: int, shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array that lies in a file, mapped, not to be written to.
+
+    NumPy's own maps keep a file descriptor each, and a store of a million rows has 489 files.
+    """
+    import torch
+
+    kind = np.dtype(dtype)
+    whole = torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8)
+    end = offset + kind.itemsize * int(np.prod(shape))
+    found: Array = whole.numpy()[offset:end].view(kind).reshape(shape)
+    found.flags.writeable = False
+    return found
 
 
 def part_name(number: int) -> str:
@@ -112,8 +132,7 @@ def map_tensor(path: Path, name: str) -> tuple[Array, dict[str, str]]:
         dtype = {value: key for key, value in _TYPE_NAMES.items()}[kind]
         if 0 in shape:
             return np.zeros(shape, dtype), header.get("__metadata__", {})
-        mapped = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
-        return mapped, header.get("__metadata__", {})
+        return map_array(path, offset, shape, dtype), header.get("__metadata__", {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"'{path}' is damaged: {error or type(error).__name__}") from None
 

@@ -24,13 +24,14 @@ class Preset:
         dim: length of the vectors.
         pooling: mean, cls, lasttoken, or model where the model pools by itself.
         normalise: vectors are meant to have length 1.
-        prompt: put before the text of an item; "": none.
+        prompt: put before the text of an item, or the system text where the model chats; "": none.
         max_length: tokens the model reads.
         matryoshka: "yes", "no", or the lengths its vectors may be cut to.
         licence: of the weights.
         parameters: how many.
         revision: commit on the hub.
         remote_code: whether the model runs code of its own.
+        note: what else to know.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Preset:
     parameters: int | None
     revision: str | None
     remote_code: bool | None
+    note: str | None = None
 
     @property
     def id(self) -> str:
@@ -114,6 +116,7 @@ def _preset(row: dict[str, str]) -> Preset:
         parameters=_number(cells["parameters"]),
         revision=cells["revision"],
         remote_code=_flag(cells["remote_code"]),
+        note=cells["note"],
     )
 
 

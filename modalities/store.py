@@ -44,6 +44,7 @@ class FeatureStore:
         errors: why a row is absent, or None.
         parts: the rows, in order, each [rows, d]; on disk all but the last of one length.
         path: the folder the store was loaded from, or None.
+        made: how the rows were made, such as device and batch size: not part of any identity.
 
     Example:
         >>> store = FeatureStore.from_arrays(np.eye(2, dtype=np.float32), ["a", "b"])
@@ -59,6 +60,7 @@ class FeatureStore:
     errors: list[str | None]
     parts: Sequence[Array] | MappedParts = field(repr=False)
     path: Path | None = None
+    made: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_arrays(
@@ -162,9 +164,11 @@ class FeatureStore:
             raise IndexError(f"rows {wanted.min()} to {wanted.max()} asked of {len(self)}")
         result = np.empty((len(wanted), self.dim), dtype=self.dtype)
         size = max(len(self.parts[0]), 1)
-        for number in np.unique(wanted // size):
-            here = wanted // size == number
-            result[here] = self.parts[number][wanted[here] % size]
+        part, row = np.divmod(wanted, size)
+        order = np.argsort(part, kind="stable")
+        numbers, starts = np.unique(part[order], return_index=True)
+        for number, places in zip(numbers.tolist(), np.split(order, starts[1:])):
+            result[places] = self.parts[number][row[places]]
         return result
 
     def select(self, item_ids: Sequence[str]) -> FeatureStore:
@@ -232,6 +236,7 @@ class FeatureStore:
             errors=table["error"].to_list(),
             parts=map_parts(folder, present, dtype=np.dtype(spec["dtype"]), **layout),
             path=folder,
+            made=spec.get("made") or {},
         )
         if store.feature_id != spec["feature_id"]:
             raise InputError(
@@ -271,6 +276,7 @@ class FeatureStore:
             "count": len(self),
             "rows_per_part": rows_per_part,
             "spec": dict(self.spec),
+            "made": dict(self.made),
             "checksums": list(checksums),
         }
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
 IMAGE = "image"
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _JOINT = re.compile(r"^\s*image\s*\+\s*(?=\S)")
+_CLOSING = {"(": ")", "[": "]", "{": "}", "<": ">", "«": "»", "“": "”", '"': '"', "'": "'"}
+# A label starts at a word, a sign that goes with what follows, or an opening bracket.
+_LABEL = re.compile(r"[^\W_]|[#@$€£¥]|[(\[{<«“\"']")
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,13 @@ class Template:
     """Column names in braces with text around them; no expressions.
 
     The text before a field belongs to it: where the value is absent (null, blank, not a number)
-    both vanish, and text that joins two fields stands only between two present values. Text after
-    the last field stays when any value is present. `{{` and `}}` are braces.
+    both vanish, and text that joins two fields stands only between two present values; of
+    ". Brand: " the label "Brand: " stays at the beginning. Brackets or quotes around a field
+    vanish with it. Text after the last field stays when any value is present. `{{` and `}}` are
+    braces.
 
     Args:
-        fields: (text before, column) pairs, in order.
+        fields: (text before, column, closing bracket after or "") of each field, in order.
         tail: text after the last field.
 
     Example:
@@ -38,9 +42,11 @@ class Template:
         'Red hat'
         >>> template.fill({"title": " ", "brand": "Acme"})
         'Brand: Acme'
+        >>> Template.parse("{title} ({brand})").fill({"title": "Red hat", "brand": ""})
+        'Red hat'
     """
 
-    fields: tuple[tuple[str, str], ...]
+    fields: tuple[tuple[str, str, str], ...]
     tail: str = ""
 
     @classmethod
@@ -50,53 +56,61 @@ class Template:
         Raises:
             InputError: braces that do not match, or something else than a name in them.
         """
-        fields: list[tuple[str, str]] = []
-        before, place = "", 0
+        columns: list[str] = []
+        between, place = [""], 0
         for piece in _PIECE.finditer(text):
-            before += text[place : piece.start()]
+            between[-1] += text[place : piece.start()]
             place = piece.end()
             if piece[0] in ("{{", "}}"):
-                before += piece[0][0]
+                between[-1] += piece[0][0]
             elif piece[1] is None:
                 raise InputError(f"template '{text}': a lone '{piece[0]}'; write it twice")
             else:
-                fields.append((before, _name(piece[1], text)))
-                before = ""
-        if not fields:
+                columns.append(_name(piece[1], text))
+                between.append("")
+        if not columns:
             raise InputError(
                 f"template '{text}' names no column; write column names in braces, such as "
                 "'{title}. {description}', or image for the pictures"
             )
-        return cls(tuple(fields), before + text[place:])
+        between[-1] += text[place:]
+        fields = []
+        for number, column in enumerate(columns):
+            before, after = between[number : number + 2]
+            closing = _CLOSING.get(before[-1:], "")
+            closing = closing if after.startswith(closing) else ""
+            between[number + 1] = after[len(closing) :]
+            fields.append((before, column, closing))
+        return cls(tuple(fields), between[-1])
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns named, in order."""
-        return tuple(column for _, column in self.fields)
+        return tuple(column for _, column, _ in self.fields)
 
     @property
     def canonical(self) -> str:
         """The template as text; equal templates have one."""
-        doubled = ((t.replace("{", "{{").replace("}", "}}"), column) for t, column in self.fields)
-        tail = self.tail.replace("{", "{{").replace("}", "}}")
-        return "".join(f"{before}{{{column}}}" for before, column in doubled) + tail
+        said = [f"{_doubled(a)}{{{column}}}{_doubled(b)}" for a, column, b in self.fields]
+        return "".join([*said, _doubled(self.tail)])
 
     def fill(self, row: Mapping[str, object]) -> str:
-        """The text for one item; "" where every value is absent.
+        """The text for one item; "" where every value is absent. Lists are joined by ", ".
 
         Raises:
             UnknownNameError: the row has no such column.
+            InputError: a value is neither text, number, date nor a list of them.
         """
         text = ""
-        for number, (before, column) in enumerate(self.fields):
+        for number, (before, column, closing) in enumerate(self.fields):
             if column not in row:
                 raise UnknownNameError("column", column, row)
-            value = _text(row[column])
+            value = _text(row[column], column)
             if not value:
                 continue
             # A separator has nothing to separate at the beginning; a label stays.
             opening = before if text or number == 0 else _label(before)
-            text += opening + value
+            text += opening + value + closing
         return text + self.tail if text else ""
 
     def render(self, table: pl.DataFrame) -> list[str]:
@@ -104,6 +118,7 @@ class Template:
 
         Raises:
             UnknownNameError: the table has no such column.
+            InputError: a column holds something else than texts, numbers, dates or lists of them.
         """
         for column in self.columns:
             if column not in table.columns:
@@ -161,24 +176,41 @@ def _name(inside: str, text: str) -> str:
     return name
 
 
-def _text(value: object) -> str:
+def _doubled(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _text(value: object, column: str) -> str:
+    listed = getattr(value, "tolist", None) or getattr(value, "to_list", None)
+    value = listed() if listed else value  # arrays, columns and their scalars
+    if isinstance(value, (bytes, bytearray, Mapping)):
+        raise InputError(
+            f"column '{column}' holds {type(value).__name__} values; a template takes texts, "
+            "numbers, dates and lists of them"
+        )
     if isinstance(value, (list, tuple)):
-        return ", ".join(_words(value))
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return str(value).strip()
+        return ", ".join(_words(value, column))
+    return "" if value is None or _not_a_value(value) else str(value).strip()
 
 
-def _words(values: list[object] | tuple[object, ...]) -> Iterator[str]:
-    return (text for text in map(_text, values) if text)
+def _words(values: Iterable[object], column: str) -> Iterator[str]:
+    return (text for text in (_text(value, column) for value in values) if text)
+
+
+def _not_a_value(value: object) -> bool:
+    """Whether it is NaN, NaT or NA of any library: none equals itself, NA refuses to compare."""
+    try:
+        return bool(value != value)
+    except TypeError:
+        return True
 
 
 def _label(before: str) -> str:
     """What of the text before a field is its label: all after the separator.
 
     Example:
-        >>> _label(". Brand: "), _label(", "), _label(" | ")
-        ('Brand: ', '', '')
+        >>> _label(". Brand: "), _label(", "), _label(" | "), _label(" (")
+        ('Brand: ', '', '', '(')
     """
-    found = re.search(r"\w", before)
+    found = _LABEL.search(before)
     return before[found.start() :] if found else ""

@@ -16,7 +16,6 @@ Vector = NDArray[np.float64]
 State = Mapping[str, Vector]
 """What a transform has learnt: float64 arrays by name."""
 
-_BLOCK = 4096
 _FILLS = ("mean", "neighbours", "zero")
 # Stored features are float32 at best: a direction weaker than their rounding is none.
 _ROUNDING = float(np.finfo(np.float32).eps) ** 2
@@ -43,6 +42,10 @@ class Table:
         return int(self.values.shape[1])
 
 
+def _dim_or_none(text: str) -> int | None:
+    return int(text) if text else None
+
+
 class Transform:
     """Base of the transforms; `make_transform` makes them from text.
 
@@ -54,7 +57,6 @@ class Transform:
     form: ClassVar[str]
     takes: ClassVar[tuple[Callable[[str], Any], ...]] = ()
     needs: ClassVar[int] = 0
-    learns: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -67,7 +69,7 @@ class Transform:
         return False
 
     def fit(self, rows: Rows) -> State:
-        """Learn from `rows` [n, d].
+        """Learn from `rows` [n, d]; nothing where there is nothing to learn.
 
         Raises:
             InputError: they are too few, or too much alike.
@@ -101,7 +103,6 @@ class Center(Transform):
     """x - mu, with mu the mean of the fitted rows."""
 
     form: ClassVar[str] = "center"
-    learns: ClassVar[bool] = True
 
     def fit(self, rows: Rows) -> State:
         """The mean [d]."""
@@ -136,7 +137,6 @@ class Pca(Transform):
     form: ClassVar[str] = "pca:D"
     takes: ClassVar[tuple[Callable[[str], Any], ...]] = (int,)
     needs: ClassVar[int] = 1
-    learns: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_dim(self.dim)
@@ -179,8 +179,7 @@ class Whiten(Transform):
     gamma: float = 1.0
 
     form: ClassVar[str] = "whiten[:D[:GAMMA]]"
-    takes: ClassVar[tuple[Callable[[str], Any], ...]] = (lambda text: int(text) or 0, float)
-    learns: ClassVar[bool] = True
+    takes: ClassVar[tuple[Callable[[str], Any], ...]] = (_dim_or_none, float)
 
     def __post_init__(self) -> None:
         if self.dim is not None:
@@ -261,8 +260,8 @@ class Impute(Transform):
         >>> rows = np.array([[2.0], [4.0], [0.0]])
         >>> table = Table(rows, np.array([True, True, False]))
         >>> filled = Impute("mean").apply(Impute("mean").fit(rows[:2]), table)
-        >>> filled.values.ravel(), filled.present.all()
-        (array([2., 4., 3.], dtype=float32), np.True_)
+        >>> filled.values.ravel(), filled.present.tolist()
+        (array([2., 4., 3.], dtype=float32), [True, True, True])
     """
 
     how: str
@@ -270,7 +269,6 @@ class Impute(Transform):
     form: ClassVar[str] = "impute:zero|mean|neighbours"
     takes: ClassVar[tuple[Callable[[str], Any], ...]] = (str,)
     needs: ClassVar[int] = 1
-    learns: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.how not in _FILLS:
@@ -297,8 +295,7 @@ class Impute(Transform):
         if len(absent) and self.how == "mean":
             values[absent] = state["mean"]
         elif len(absent) and self.how == "neighbours":
-            for block in _blocks(absent):
-                values[block] = _neighbour_means(table, block, state["mean"])
+            values[absent] = _neighbour_means(table, absent, state["mean"])
         return replace(table, values=values, present=np.ones_like(table.present))
 
 
@@ -365,9 +362,9 @@ def _by_row(table: Table, dim: int, function: Callable[[Vector], Vector]) -> Tab
     return replace(table, values=values)
 
 
-def _blocks(indices: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
-    for start in range(0, len(indices), _BLOCK):
-        yield indices[start : start + _BLOCK]
+def _blocks(indices: NDArray[np.intp], size: int = 4096) -> Iterator[NDArray[np.intp]]:
+    for start in range(0, len(indices), size):
+        yield indices[start : start + size]
 
 
 def _unit(rows: Vector) -> Vector:
@@ -424,19 +421,22 @@ def _check_rank(name: str, dim: int, rows: Rows, rank: int) -> None:
 
 
 def _neighbour_means(table: Table, items: NDArray[np.intp], otherwise: Vector) -> Vector:
+    """Rows for `items`: the mean over present items that share a user, else `otherwise`."""
     from scipy import sparse
 
     if table.pairs is None:
         raise InputError("'impute:neighbours' needs training interactions; there are none here")
-    who, what = (np.asarray(column) for column in table.pairs)
-    shape = (int(who.max(initial=-1)) + 1, len(table.values))
-    seen = sparse.csr_array((np.ones(len(who)), (who, what)), shape=shape)
-    shared = (seen[:, items].T @ seen).tocsr()
-    near = shared.multiply(table.present[None]).tocsr()
-    near.eliminate_zeros()
-    near.data[:] = 1.0
-    counts = np.diff(near.indptr)
-    columns = np.unique(near.indices)
-    sums = near[:, columns] @ table.values[columns].astype(np.float64)
-    means = sums / np.maximum(counts, 1)[:, None]
-    return np.where(counts[:, None] > 0, means, otherwise)
+    users, seen = (np.asarray(column) for column in table.pairs)
+    shape = (int(users.max(initial=0)) + 1, len(table.values))
+    matrix = sparse.csc_array((np.ones(len(users)), (users, seen)), shape=shape)
+    sources = np.flatnonzero(table.present)
+    having = matrix[:, sources].tocsr()
+    blocks = [np.zeros((0, table.dim))]
+    for block in _blocks(items, 256):
+        near = (matrix[:, block].T @ having).tocsr()
+        near.data[:] = 1.0
+        used = np.unique(near.indices)
+        sums = near[:, used] @ table.values[sources[used]].astype(np.float64)
+        counts = np.diff(near.indptr)[:, None]
+        blocks.append(np.where(counts > 0, sums / np.maximum(counts, 1), otherwise))
+    return np.concatenate(blocks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -68,6 +69,12 @@ def feature_health(store: FeatureStore) -> dict[str, Any]:
         "rows of zeros": found.zero_rows,
         "norms (least, median, greatest)": ", ".join(f"{norm:.3g}" for norm in norms),
     }
+
+
+def feature_errors(store: FeatureStore) -> dict[str, int]:
+    """How many items have no row, by reason."""
+    counts = Counter(error for error in store.errors if error)
+    return {f"absent: {reason}": count for reason, count in counts.most_common()}
 
 
 def graph_health(dataset: Dataset, name: str, k: int = 10) -> dict[str, Any]:

@@ -88,10 +88,8 @@ class Run:
         if split not in ("valid", "test"):
             raise UnknownNameError("split", split, ["valid", "test"])
         experiment = self.folder.experiment()
-        dataset = dataset or self._dataset(experiment.data.path)
-        if experiment.features.use is not None:
-            dataset = dataset.using(experiment.features.use)
-        self.folder.check_dataset(dataset, list(dataset.features))
+        found = dataset or self._dataset(experiment.data.path)
+        dataset = self.folder.prepare(found, experiment)
         ranker = ranker_of(best_model(self.folder, dataset, experiment))
         return measure(self.folder, dataset, experiment, ranker, split).metrics
 

@@ -5,6 +5,7 @@
 - `checkpoint`: what is saved at the end of an epoch
 - `history`: one line per epoch
 - `folder`: `RunFolder`
+- `features`: transforms fitted for a run, and applied again
 - `train`: a dataset and an experiment to a run
 """
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from graphrec.evaluation.evaluate import EvaluationOptions
 from graphrec.models.registry import config_class, model_class
 from modalities._base.errors import InputError, nearest
+from modalities.transforms import make_transform
 
 
 class _Section(BaseModel):
@@ -28,14 +29,74 @@ class DataSection(_Section):
     path: str | None = None
 
 
-class FeaturesSection(_Section):
-    """Which modalities.
+class ModalitySection(_Section):
+    """How one modality is made from what is stored.
 
     Args:
-        use: their names, in the order of concatenation; None: all, in stored order.
+        transforms: applied in this order, such as `[center, "pca:128"]`; see
+            `modalities.transforms`.
+        concat: stored modalities whose rows, each transformed as its own section says, are set
+            side by side under a new name; None: the modality is a stored one.
+    """
+
+    transforms: list[str] = []
+    concat: list[str] | None = Field(default=None, min_length=1)
+
+    @field_validator("transforms", mode="before")
+    @classmethod
+    def _known(cls, given: Any) -> list[str]:
+        listed = given if isinstance(given, list) else [given]
+        for text in listed:
+            if not isinstance(text, str):
+                raise ValueError(f"transforms are words such as pca:128, not {text!r}")
+        return [make_transform(text).name for text in listed]
+
+    @field_validator("concat")
+    @classmethod
+    def _distinct(cls, names: list[str] | None) -> list[str] | None:
+        if names and len(set(names)) < len(names):
+            raise ValueError("a modality is named twice")
+        return names
+
+
+class FeaturesSection(_Section):
+    """Which modalities, and how they are transformed.
+
+    In a configuration the modalities stand beside `use`, under their names.
+
+    Args:
+        use: their names, in the order of concatenation; None: all that are stored, in stored
+            order. Modalities made by `concat` are used where they are named here.
+        modalities: transforms of modalities, by name.
+
+    Example:
+        >>> section = FeaturesSection.parse({"use": ["text"], "text": {"transforms": ["l2"]}})
+        >>> section.modalities["text"].transforms
+        ['l2']
     """
 
     use: list[str] | None = None
+    modalities: dict[str, ModalitySection] = {}
+
+    @classmethod
+    def parse(cls, values: Any) -> FeaturesSection:
+        """Validate the section.
+
+        Raises:
+            InputError: an unknown key or transform (the nearest valid one is named).
+        """
+        given = _mapping(values, "features")
+        use = {"use": given.pop("use")} if "use" in given else {}
+        parsed = {str(name): _modality(str(name), value) for name, value in given.items()}
+        section: FeaturesSection = _validated(cls, use, "features", "features.")
+        made = {name: options for name, options in parsed.items() if options != ModalitySection()}
+        return section.model_copy(update={"modalities": made})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that `parse` reads back."""
+        named = self.modalities.items()
+        modalities = {name: options.model_dump(exclude_defaults=True) for name, options in named}
+        return {"use": self.use, **modalities}
 
 
 class TrainingSection(_Section):
@@ -153,7 +214,7 @@ class Experiment(_Section):
             raise InputError("no model was chosen; give model.name (see 'graphrec models')")
         options = _validated(config_class(model_class(name)), model, f"model ({name})", "model.")
         parsed = {
-            section: _validated(_section_class(cls, section), value or {}, section, f"{section}.")
+            section: _parsed(_section_class(cls, section), section, value or {})
             for section, value in sections.items()
         }
         experiment = cls(
@@ -166,6 +227,7 @@ class Experiment(_Section):
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values that `parse` reads back."""
         values = self.model_dump(mode="json")
+        values["features"] = self.features.to_dict()
         values["model"] = {"name": self.model.name, **self.model.options}
         return values
 
@@ -194,7 +256,8 @@ def read_config(path: Path) -> dict[str, Any]:
 def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Nested values with `section.key=value` overrides applied; values are read as YAML.
 
-    `features=[a,b]` is short for `features.use=[a,b]`.
+    `features=[a,b]` is short for `features.use=[a,b]`; modalities have options of their own, as
+    in `features.text.transforms=[center,pca:128]`.
 
     Raises:
         InputError: an override that is not of that form.
@@ -202,6 +265,8 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
     Example:
         >>> apply_overrides({}, ["training.epochs=2", "features=[text]"])
         {'training': {'epochs': 2}, 'features': {'use': ['text']}}
+        >>> apply_overrides({}, ["features.text.transforms=[l2]"])
+        {'features': {'text': {'transforms': ['l2']}}}
     """
     result = {key: _mapping(value or {}, key) for key, value in values.items()}
     for override in overrides:
@@ -213,7 +278,12 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
                 f"override '{override}' is not of the form section.key=value, "
                 "such as training.epochs=10"
             )
-        result.setdefault(section, {})[name] = _yaml_value(override, text)
+        target, value = result.setdefault(section, {}), _yaml_value(override, text)
+        modality, inner, option = name.partition(".")
+        if section == "features" and inner:
+            name, title = modality, f"features.{modality}"
+            value = {**_mapping(target.get(modality) or {}, title), option: value}
+        target[name] = value
     return result
 
 
@@ -231,6 +301,25 @@ def _number(text: str) -> Any:
         return float(text) if "e" in text.lower() and text[:1] in "+-.0123456789" else text
     except ValueError:
         return text
+
+
+def _parsed(section: type[BaseModel], name: str, values: Any) -> Any:
+    if issubclass(section, FeaturesSection):
+        return section.parse(values)
+    return _validated(section, values, name, f"{name}.")
+
+
+def _modality(name: str, values: Any) -> ModalitySection:
+    if values is not None and not isinstance(values, Mapping):
+        hint = "; did you mean 'features.use'?" if nearest(name, ["use"]) else ""
+        raise InputError(
+            f"features.{name} must hold options, as in features.{name}.transforms=[center], "
+            f"got {values!r}{hint}"
+        )
+    section: ModalitySection = _validated(
+        ModalitySection, values or {}, f"features.{name}", f"features.{name}."
+    )
+    return section
 
 
 def _section_class(owner: type[BaseModel], section: str) -> type[BaseModel]:

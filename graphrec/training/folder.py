@@ -21,6 +21,7 @@ from graphrec._version import __version__
 from graphrec.data.dataset import Dataset
 from graphrec.models.base import Embeddings
 from graphrec.training.config import Experiment
+from graphrec.training.features import LearntFeatures, apply_features
 from modalities._base.errors import InputError
 from modalities._base.files import (
     atomic_file,
@@ -51,7 +52,8 @@ class RunFolder:
 
     Holds `config.yaml` (as resolved), `manifest.json` (versions, hardware, ids, status),
     `history.jsonl`, `metrics.json`, `per_user.parquet`, `topk.parquet`, `best/`, `last/`,
-    `test_access.json`, `train.log`, and `served/` (ids, titles, seen items, vectors).
+    `test_access.json`, `train.log`, `served/` (ids, titles, seen items, vectors) and, where
+    features are transformed, `features/` (what the transforms have learnt).
 
     Args:
         path: the folder.
@@ -60,8 +62,20 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, experiment: Experiment, dataset: Dataset) -> RunFolder:
+    def create(
+        cls,
+        path: Path,
+        experiment: Experiment,
+        dataset: Dataset,
+        learnt: LearntFeatures,
+    ) -> RunFolder:
         """Make a new run folder for `experiment` on `dataset`.
+
+        Args:
+            path: the folder to make.
+            experiment: the configuration.
+            dataset: with its features as the run uses them.
+            learnt: what the transforms of the features have learnt.
 
         Raises:
             InputError: the folder exists and is not empty.
@@ -71,6 +85,11 @@ class RunFolder:
         folder = cls(path)
         write_text(path / "config.yaml", experiment.to_yaml())
         folder._write_served(dataset)
+        if learnt:
+            learnt.save(path / "features")
+            folder.log(learnt.describe())
+        for name in sorted(set(experiment.features.modalities) - set(learnt.recipes)):
+            folder.log(f"features.{name} has no effect: features.use does not name '{name}'")
         manifest = _manifest(experiment, dataset)
         write_json(path / "manifest.json", manifest)
         return folder
@@ -119,6 +138,23 @@ class RunFolder:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         with (self.path / "train.log").open("a", encoding="utf-8") as file:
             file.write(f"{now} {message}\n")
+
+    def prepare(self, dataset: Dataset, experiment: Experiment) -> Dataset:
+        """The dataset with its features exactly as the run uses them.
+
+        Features that the dataset has got since are left aside.
+
+        Raises:
+            InputError: `dataset` is not the one the run used.
+        """
+        self.check_dataset(dataset, [])
+        used = list(self.manifest()["ids"]["features"])
+        section = experiment.features.model_copy(update={"use": used})
+        folder = self.path / "features"
+        learnt = LearntFeatures.load(folder) if folder.is_dir() else LearntFeatures()
+        dataset = apply_features(dataset, section, learnt)
+        self.check_dataset(dataset, used)
+        return dataset
 
     def check_dataset(self, dataset: Dataset, names: list[str]) -> None:
         """Raise unless `dataset` is what the run used, in all identities that matter to it.

@@ -20,6 +20,7 @@ from graphrec.models.base import Recommender
 from graphrec.models.registry import model_class
 from graphrec.training.checkpoint import load_checkpoint, restore_model
 from graphrec.training.config import Experiment
+from graphrec.training.features import fit_features
 from graphrec.training.folder import RunFolder, refuse_taken
 from graphrec.training.trainer import EpochReport, Trainer
 from modalities._base.errors import InputError
@@ -43,11 +44,10 @@ def train_run(
         InputError: the configuration does not fit the data, or `out` is taken.
     """
     refuse_taken(out)
-    names = experiment.features.use
-    dataset = dataset if names is None else dataset.using(names)
+    dataset, learnt = fit_features(dataset, experiment.features)
     valid = _validation(dataset)
     model = build_model(dataset, experiment)
-    folder = RunFolder.create(out, experiment, dataset)
+    folder = RunFolder.create(out, experiment, dataset, learnt)
     _continue(folder, dataset, experiment, model, valid, test, report)
     return folder
 
@@ -67,9 +67,7 @@ def resume_run(
     """
     folder = RunFolder.open(path)
     experiment = experiment or folder.experiment()
-    names = experiment.features.use
-    dataset = dataset if names is None else dataset.using(names)
-    folder.check_dataset(dataset, list(dataset.features))
+    dataset = folder.prepare(dataset, experiment)
     model = build_model(dataset, experiment)
     _continue(folder, dataset, experiment, model, _validation(dataset), test, report)
     return folder

@@ -56,6 +56,13 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def device_name(device: torch.device) -> str:
+    """`cpu`, or the name of the GPU."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """Keep transformers' bars and reports off the screen; what matters is checked and raised."""

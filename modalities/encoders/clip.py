@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalities._base.errors import InputError, UnknownNameError
+from modalities.content import neutralise
 from modalities.encoders.backend import (
     Precision,
+    device_name,
     dtype_name,
     pick_device,
     pick_dtype,
@@ -21,6 +23,8 @@ from modalities.encoders.backend import (
 )
 from modalities.hub import fetch, library_versions
 from modalities.protocol import Content, EncoderSpec, Modality
+
+_CLIP_MARKS = ("<start_of_text>", "<end_of_text>")
 
 
 class ClipEncoder:
@@ -101,6 +105,11 @@ class ClipEncoder:
         )
         return cls(model, prepare, modality=content, spec=spec, dim=width)
 
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+        return device_name(self._device)
+
     def encode(self, batch: Sequence[Content]) -> NDArray[np.float32]:
         """Unit vectors, float32 [n, dim], of PIL pictures (or of texts)."""
         import torch
@@ -171,4 +180,6 @@ def _width(model: Any) -> int:
 
 
 def _text_preparation(tokenizer: Any) -> Any:
-    return lambda text: tokenizer([text])[0]
+    inner = getattr(tokenizer, "tokenizer", tokenizer)
+    special = {*_CLIP_MARKS, *getattr(inner, "all_special_tokens", ())}
+    return lambda text: tokenizer([neutralise(text, special)])[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +18,7 @@ from modalities._base.identity import digest
 from modalities.content import neutralise
 from modalities.encoders.backend import (
     Precision,
+    device_name,
     dtype_name,
     pick_device,
     pick_dtype,
@@ -111,17 +112,17 @@ class SentenceEncoder:
         require("sentence_transformers", "st")
         preset = find_preset(str(source))
         if preset and preset.remote_code and not remote_code:
-            raise InputError(
-                f"'{source}' runs code of its own; look at it, then allow it with remote_code=true"
-            )
+            raise InputError(_remote(source))
         commit = revision or (preset.revision if preset else None)
         folder = fetch(str(source), commit)
         place = pick_device(device)
         precision = pick_dtype(dtype, place)
-        loading: dict[str, Any] = {"model_kwargs": {"dtype": precision}}
-        if remote_code:
-            for part in ("model_kwargs", "processor_kwargs", "config_kwargs"):
-                loading[part] = {**loading.get(part, {}), "trust_remote_code": True}
+        trust = {"trust_remote_code": remote_code}  # left open, transformers would ask
+        loading = {
+            "model_kwargs": {"dtype": precision, **trust},
+            "processor_kwargs": trust,
+            "config_kwargs": trust,
+        }
         files = (folder / "modules.json").is_file()
         with quiet_loading():
             modules = _own_modules(folder, loading) if files else _bare_modules(folder, loading)
@@ -167,6 +168,11 @@ class SentenceEncoder:
             unit=unit,
         )
 
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+        return device_name(self.model.device)
+
     def encode(self, batch: Sequence[Content]) -> NDArray[np.float32]:
         """Vectors, float32 [n, dim]."""
         import torch
@@ -188,10 +194,6 @@ class SentenceEncoder:
             if self.unit:
                 vectors = torch.nn.functional.normalize(vectors, dim=1)
         return np.asarray(vectors.cpu().numpy())
-
-    def length(self, content: Content) -> int:
-        """How long a content will be: batches of equal lengths waste the least."""
-        return len(_text_of(content))
 
     def _input(self, content: Content) -> Any:
         # Never a bare string: sentence-transformers opens those that look like a picture's
@@ -230,9 +232,8 @@ def _own_modules(folder: Path, loading: dict[str, Any]) -> list[Any]:
                 f"'{folder}' needs the module '{kind}', which is code outside "
                 "sentence-transformers; encode with a class of your own (docs/encoders.md)"
             )
-        name = kind.rpartition(".")[2]
-        if name == "Transformer":
-            modules.append(_checked_transformer().load(str(folder / path), **loading))
+        if kind.rpartition(".")[2] == "Transformer":
+            modules.append(_transformer(folder / path, _checked_transformer().load, loading))
         else:
             modules.append(_module_class(kind).load(str(folder), subfolder=path))
     return modules
@@ -250,10 +251,22 @@ def _module_class(kind: str) -> Any:
 
 def _bare_modules(folder: Path, loading: dict[str, Any]) -> list[Any]:
     """A folder of transformers, without any word on pooling."""
+    return [_transformer(folder, _checked_transformer(), loading)]
+
+
+def _transformer(folder: Path, make: Callable[..., Any], loading: dict[str, Any]) -> Any:
     try:
-        return [_checked_transformer()(str(folder), **loading)]
+        return make(str(folder), **loading)
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError) as error:
+        if "trust_remote_code" in str(error):
+            raise InputError(_remote(folder)) from None
         raise InputError(f"'{folder}' is no model that transformers can load: {error}") from None
+
+
+def _remote(source: str | Path) -> str:
+    return f"'{source}' runs code of its own; look at it, then allow it with remote_code=true"
 
 
 def _checked_transformer() -> Any:

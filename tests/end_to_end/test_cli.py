@@ -330,6 +330,10 @@ def test_encoding_listing_and_dropping(call: Call, data: Path, tmp_path: Path) -
     code, out, _ = call("features", data)
     assert code == 0
     assert "words" in out
+    shown = call("features", data, "words")[1]
+    assert "hashing" in shown
+    assert "batch_size" in shown
+    assert "did you mean 'words'" in call("features", data, "word")[2]
     assert call("features", data, "--verify")[1].splitlines()[-1] == "words: intact"
     run = ["train", data, "--model", "freedom", "features=[words]", "--out", tmp_path / "run"]
     assert call(*run, *FAST)[0] == 0

@@ -20,6 +20,7 @@ from PIL import Image
 from modalities import EncoderSpec, EncodingJob, FeatureStore, Modality, summary
 from modalities._base.errors import InputError
 from modalities.encoders.hashing import HashingText
+from modalities.inputs import Inputs
 from modalities.parted import rank_and_world
 from modalities.verify import salvage
 
@@ -353,3 +354,27 @@ def test_the_items_table_names_every_row(tmp_path: Path) -> None:
     assert table["item_id"].to_list() == IDS
     assert table["error"].to_list()[7] == "missing"
     assert table["digest"].n_unique() == len(set(TEXTS))
+
+
+def test_two_processes_on_the_same_part_harm_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command twice at once: both finish, and the bytes are those of one."""
+    job(tmp_path / "alone", Recording()).run()
+    first, second = job(tmp_path / "t", Recording()), job(tmp_path / "t", Recording())
+    original = first.work_on
+
+    def while_the_other_works(*args: Any) -> Any:
+        monkeypatch.undo()
+        second.run()
+        return original(*args)
+
+    monkeypatch.setattr(first, "work_on", while_the_other_works)
+    assert first.run().reused == len(set(TEXTS) - {""})
+    assert files(tmp_path / "t") == files(tmp_path / "alone")
+
+
+def test_a_pipe_is_not_read_for_ever(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    inputs = Inputs.identify([tmp_path / "pipe.png", Path("/dev/zero")], "image")
+    assert inputs.errors == ["unreadable", "unreadable"]

@@ -41,6 +41,34 @@ def test_doubtful_cells_stay_unknown() -> None:
     assert e5.prompt == "passage: "
 
 
+@pytest.mark.parametrize(
+    ("name", "cell", "expected"),
+    [
+        ("Qwen/Qwen3-Embedding-0.6B", "pooling", "lasttoken"),
+        ("ibm-granite/granite-embedding-english-r2", "pooling", "cls"),
+        ("intfloat/multilingual-e5-base", "max_length", None),
+        ("Snowflake/snowflake-arctic-embed-l-v2.0", "pooling", None),
+        ("Snowflake/snowflake-arctic-embed-m-v2.0", "remote_code", True),
+        ("google/embeddinggemma-300m", "prompt", "title: none | text: "),
+        ("Alibaba-NLP/gme-Qwen2-VL-2B-Instruct", "prompt", "You are a helpful assistant."),
+        ("jinaai/jina-embeddings-v3", "prompt", None),
+        ("BAAI/bge-m3", "prompt", ""),
+        ("hyp1231/blair-roberta-large", "licence", None),
+        ("nvidia/NV-Embed-v2", "licence", "CC-BY-NC-4.0"),
+        ("facebook/dinov2-base", "revision", "f9e44c814b77203eaa57a6bdbbd535f21ede1415"),
+        ("Salesforce/blip2-opt-2.7b", "dim", None),
+    ],
+)
+def test_cells(name: str, cell: str, expected: object) -> None:
+    preset = find_preset(name)
+    assert preset is not None
+    assert getattr(preset, cell) == expected
+
+
+def test_unknown_names_have_no_preset() -> None:
+    assert find_preset("intfloat/e5-base-v3") is None
+
+
 def test_a_folder_that_contradicts_is_refused() -> None:
     minilm = find_preset("sentence-transformers/all-MiniLM-L6-v2")
     assert minilm is not None

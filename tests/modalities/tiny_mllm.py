@@ -128,8 +128,8 @@ def idefics3(folder: Path) -> Path:
     return folder
 
 
-def qwen2_5_vl(folder: Path) -> Path:
-    """Qwen2.5-VL."""
+def qwen2_5_vl(folder: Path, tied: bool = False) -> Path:
+    """Qwen2.5-VL; `tied`: its last layer is its table of words, as in the 3B model."""
     from transformers import (
         Qwen2_5_VLConfig,
         Qwen2_5_VLForConditionalGeneration,
@@ -165,6 +165,7 @@ def qwen2_5_vl(folder: Path) -> Path:
             "eos_token_id": 1,
             "bos_token_id": None,
         },
+        tie_word_embeddings=tied,
         image_token_id=ids["<|image_pad|>"],
         video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"],
@@ -199,7 +200,7 @@ def blip2(folder: Path, query_tokens: int | None = 4) -> Path:
     words = tokenizer(["<image>"])
     torch.manual_seed(0)
     config = Blip2Config(
-        vision_config={**VISION, "patch_size": 16},
+        vision_config={**VISION, "patch_size": 16, "initializer_range": 0.5},
         qformer_config={
             "hidden_size": 32,
             "intermediate_size": 64,
@@ -207,6 +208,7 @@ def blip2(folder: Path, query_tokens: int | None = 4) -> Path:
             "num_attention_heads": 2,
             "encoder_hidden_size": 32,
             "vocab_size": 8,
+            "initializer_range": 0.5,
         },
         text_config=OPTConfig(
             vocab_size=len(words),
@@ -219,12 +221,15 @@ def blip2(folder: Path, query_tokens: int | None = 4) -> Path:
             pad_token_id=0,
             eos_token_id=1,
             bos_token_id=1,
+            tie_word_embeddings=False,
         ),
+        tie_word_embeddings=False,
         num_query_tokens=4,
         image_token_index=words.convert_tokens_to_ids("<image>"),
     )
     model = Blip2ForConditionalGeneration(config)
-    torch.nn.init.normal_(model.query_tokens)
+    for weights in (model.query_tokens, model.language_projection.weight):
+        torch.nn.init.normal_(weights)
     _save(model, folder)
     Blip2Processor(
         image_processor=BlipImageProcessor(size={"height": 32, "width": 32}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def match_pictures(items: pl.DataFrame, folder: Path) -> tuple[pl.DataFrame, dic
         `files_without_item`.
 
     Raises:
-        InputError: the folder does not exist.
+        InputError: the folder does not exist, or its pictures are of no item.
     """
     if not folder.is_dir():
         raise InputError(f"folder of pictures '{folder}' does not exist")
@@ -61,12 +62,21 @@ def match_pictures(items: pl.DataFrame, folder: Path) -> tuple[pl.DataFrame, dic
         )
         used.update(stems)
         found.append([str(by_stem[stem]) for stem in stems])
+    if files and not used and len(items):
+        raise InputError(
+            f"no picture in '{folder}' is of any item: it has {_shown(f.name for f in files)}, "
+            f"and the items are {_shown(items['item_id'])}; name pictures ITEM_ID.jpg"
+        )
     notes = {
         "files": len(files),
         "items_with_picture": sum(map(bool, found)),
         "files_without_item": sum(file.stem not in used for file in files),
     }
     return items.with_columns(pl.Series("images", found, dtype=pl.List(pl.String))), notes
+
+
+def _shown(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in islice(names, 3)) + ", ..."
 
 
 def _stems(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from graphrec.data.images import picture_stem
 from graphrec.data.readers import read_tables
@@ -247,3 +248,12 @@ def test_real_fashion_folder(real_data: Path) -> None:
         (picture,) = row.pop("images")
         assert Path(picture) == real_data.resolve() / "hm" / "images" / f"{row['item_id']}.jpg"
         assert {k: v or "" for k, v in row.items()} == items[row["item_id"]]
+
+
+def test_pictures_of_nobody_show_both_names(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "photo-1.png")
+    (tmp_path / "i.csv").write_text("user_id,item_id\na,0108\nb,0109\n")
+    (tmp_path / "items.csv").write_text("item_id,title\n0108,x\n0109,y\n")
+    with pytest.raises(InputError, match=r"it has 'photo-1.png', ..., and the items are '0108'"):
+        read_tables(tmp_path / "i.csv", items=tmp_path / "items.csv", images=tmp_path / "images")

@@ -75,4 +75,7 @@ def test_texts_share_the_space(tmp_path: Path) -> None:
     tiny.open_clip(tmp_path)
     encoder = make_encoder(f"open_clip:{tmp_path}", content="text")
     assert encoder.modality == "text"
+    plain, marked = encoder._prepare("a b"), encoder._prepare("a <end_of_text> b")
+    end = int(plain.max())
+    assert (int((plain == end).sum()), int((marked == end).sum())) == (1, 1)
     assert encoder.encode(["a red hat", "a <end_of_text> b"]).shape == (2, 24)  # type: ignore[union-attr]

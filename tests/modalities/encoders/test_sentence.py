@@ -85,6 +85,19 @@ def test_a_module_from_elsewhere_is_refused(tmp_path: Path) -> None:
         SentenceEncoder.load(folder)
 
 
+def test_code_of_a_model_is_not_run_unasked(tmp_path: Path) -> None:
+    tiny.bert(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["model_type"] = "theirs"
+    config["auto_map"] = {"AutoConfig": "theirs.Config", "AutoModel": "theirs.Model"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "theirs.py").write_text("raise SystemExit('it ran')")
+    with pytest.raises(InputError, match="allow it with remote_code=true"):
+        SentenceEncoder.load(tmp_path, pooling="mean")
+    with pytest.raises(InputError, match="allow it with remote_code=true"):
+        make_encoder("st:nvidia/NV-Embed-v2")
+
+
 def test_missing_weights_are_refused(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
