@@ -56,7 +56,7 @@ def interval(differences: NDArray[np.float64], draws: int = 10_000) -> dict[str,
 def per_user(runs: Path, model: str, metric: str) -> pl.DataFrame:
     """Each user's metric, averaged over the seeds of a model."""
     tables = [
-        pl.read_parquet(path, columns=["user", metric])
+        pl.read_parquet(path).filter(pl.col("split") == "test").select("user", metric)
         for path in sorted(runs.glob(f"{model}-[0-9]*/per_user.parquet"))
     ]
     return pl.concat(tables).group_by("user").agg(pl.col(metric).mean().alias("value"))

@@ -127,7 +127,7 @@ def _check_same_loss(ours: Recommender, book: TextbookModel, dataset: Dataset) -
         assert isinstance(book, TextbookFREEDOM)
         ours.users.data.copy_(book.users.weight.detach())
         ours.items.data.copy_(book.items.weight.detach())
-        for name, projection in ours.projections.items():
+        for name, projection in zip(ours.modalities, ours.projections):
             assert isinstance(projection, FeatureProjection)
             projection.linear.load_state_dict(book.projections[name].state_dict())
     batch = next(BatchSampler(dataset.train, Sampling(), BATCH, seed=1).epoch(0))

@@ -46,14 +46,14 @@ def train(
         InputError: an unknown model or option, data that do not fit, or `out` is taken.
         TrainingError: a loss became infinite or not a number.
     """
-    named = features if isinstance(features, Mapping) else {"use": features and list(features)}
+    named = features if isinstance(features, Mapping) else {"use": features}
     experiment = Experiment.parse(
         {
             "data": {"path": str(dataset.path) if dataset.path else None},
-            "features": dict(named),
+            "features": named,
             "model": {"name": model, **options},
-            "training": dict(training or {}),
-            "evaluation": dict(evaluation or {}),
+            "training": training or {},
+            "evaluation": evaluation or {},
         }
     )
     with TrainingDisplay(experiment, show=progress) as display:

@@ -117,6 +117,10 @@ def train(
     flags = {"training.seed": seed, "training.device": device, "model.name": model}
     changes += [f"{key}={value}" for key, value in flags.items() if value is not None]
     if resume is not None:
+        given = {"--out": out, "--config": config, "--model": model}
+        for option, value in given.items():
+            if value is not None:
+                raise InputError(f"{option} has no meaning with --resume; the run has its own")
         continue_training(resume, target, changes, test=not no_test)
         return
     if target is None or out is None:
@@ -128,11 +132,15 @@ def train(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     split: Annotated[SplitName, typer.Option(help="Which split.")] = SplitName.test,
+    data: Annotated[
+        Path | None, typer.Option(help="The dataset, where it has moved since the training.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Measure the best epoch of a run; opening test is recorded."""
     from graphrec.commands import show_evaluation
 
-    show_evaluation(run, split.value)
+    show_evaluation(run, split.value, data, device)
 
 
 @app.command()
@@ -384,9 +392,13 @@ def main() -> None:
         if error.errno == errno.EPIPE:
             raise
         _fail(f"{error.strerror or error}: {error.filename or 'while writing'}")
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
+        from modalities.chunks import out_of_memory
+
         if type(error).__module__.startswith("graphrec."):
             _fail(str(error))
+        if out_of_memory(error):
+            _fail("memory ran out; lower model.dim or training.batch_size, or use less data")
         raise
 
 

@@ -48,10 +48,6 @@ def continue_training(
 ) -> None:
     """`graphrec train --resume RUN`."""
     run = RunFolder.open(folder)
-    if run.manifest()["status"] == "finished":
-        out().print(f"the run in '{folder}' is finished; nothing is left to train", markup=False)
-        _show_outcome(run)
-        return
     for override in overrides:
         if override.partition("=")[0] not in RESUMABLE:
             raise InputError(
@@ -59,6 +55,10 @@ def continue_training(
                 f"{' and '.join(RESUMABLE)} can); start a new run for other settings"
             )
     experiment = Experiment.parse(apply_overrides(run.experiment().to_dict(), overrides))
+    if run.manifest()["status"] == "finished":
+        out().print(f"the run in '{folder}' is finished; nothing is left to train", markup=False)
+        _show_outcome(run)
+        return
     path = dataset or experiment.data.path
     if path is None:
         raise InputError(f"the run does not say where its dataset is; give DIR --resume {folder}")
@@ -68,10 +68,11 @@ def continue_training(
     _show_outcome(run)
 
 
-def show_evaluation(run: Path, split: str) -> None:
+def show_evaluation(run: Path, split: str, data: Path | None, device: str) -> None:
     """`graphrec evaluate`."""
     loaded = load_run(run)
-    metrics = loaded.evaluate("test" if split == "test" else "valid")
+    dataset = load_dataset(data) if data is not None else None
+    metrics = loaded.evaluate("test" if split == "test" else "valid", dataset, device=device)
     ks = loaded.folder.experiment().evaluation.ks
     out().print(split_table({split: metrics}, ks))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from modalities.encoders.backend import (
     pick_dtype,
     quiet_loading,
 )
-from modalities.encoders.sentence import files_digest, shown
+from modalities.encoders.sentence import files_digest, origin_of
 from modalities.hub import check_weights, fetch, library_versions, weights_digest
 from modalities.presets import find_preset
 from modalities.protocol import EncoderSpec
@@ -57,6 +57,7 @@ class Captioner:
         settings: for `generate`.
         strip_opening: remove openings such as "The image shows", which push the vectors of all
             captions in one direction.
+        origin: where the model came from; its weights and files are what the spec names.
     """
 
     def __init__(
@@ -69,8 +70,9 @@ class Captioner:
         system: str | None = None,
         settings: dict[str, Any] | None = None,
         strip_opening: bool = True,
+        origin: Mapping[str, str | None] | None = None,
     ) -> None:
-        self.model, self.processor, self.spec = model, processor, spec
+        self.model, self.processor, self.spec, self.origin = model, processor, spec, origin or {}
         self.prompt, self.system, self.settings = prompt, system, dict(settings or {})
         self.strip_opening = strip_opening
 
@@ -139,8 +141,6 @@ class Captioner:
             raise InputError(f"'{source}' does not chat, so it takes a prompt but no system text")
         spec = EncoderSpec.of(
             "mllm",
-            model=shown(source, folder),
-            revision=commit,
             weights=weights,
             files=files_digest(folder),
             images=type(processor.image_processor).__name__,
@@ -161,6 +161,7 @@ class Captioner:
             system=system,
             settings=settings,
             strip_opening=strip_opening,
+            origin=origin_of(source, folder, commit),
         )
 
     def caption(self, pictures: Sequence[Image]) -> list[str]:

@@ -48,7 +48,8 @@ class CaptionStore:
         captions: a text, or None where there is none.
         errors: why there is none.
         digests: identity of each picture.
-        spec: what made the captions.
+        spec: what determines the captions.
+        made: how they were made, such as the name of the model; not part of any identity.
 
     Example:
         >>> store = CaptionStore(["a", "b"], ["a red hat", None], [None, "missing"], ["x", ""], {})
@@ -61,6 +62,7 @@ class CaptionStore:
     errors: Sequence[str | None]
     digests: Sequence[str]
     spec: Mapping[str, Any]
+    made: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -81,7 +83,8 @@ class CaptionStore:
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         with replacing_folder(path) as folder:
             write_text(folder / "captions.jsonl", text)
-            manifest = {"format": FORMAT, "version": VERSION, "spec": dict(self.spec)}
+            manifest: dict[str, Any] = {"format": FORMAT, "version": VERSION}
+            manifest |= {"spec": dict(self.spec), "made": dict(self.made)}
             write_json(folder / "spec.json", manifest)
 
     @classmethod
@@ -92,7 +95,7 @@ class CaptionStore:
             InputError: a file is missing, or a line is not as expected.
         """
         folder = Path(path)
-        spec = read_manifest(folder / "spec.json", FORMAT, VERSION)["spec"]
+        manifest = read_manifest(folder / "spec.json", FORMAT, VERSION)
         file = folder / "captions.jsonl"
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
@@ -104,7 +107,8 @@ class CaptionStore:
             captions=[row["caption"] for row in rows],
             errors=[row["error"] for row in rows],
             digests=[row["digest"] for row in rows],
-            spec=spec,
+            spec=manifest["spec"],
+            made=manifest.get("made") or {},
         )
 
 
@@ -181,7 +185,8 @@ class CaptionJob(PartedJob[str]):
         codes = plan.row_errors(errors)
         keys = plan.inputs.digests
         texts = [None if code else results[key] for key, code in zip(keys, codes)]
-        CaptionStore(plan.item_ids, texts, codes, keys, self.spec).replace(self.path)
+        made = {**getattr(self.captioner, "origin", {}), "batch_size": self._batcher.batch_size}
+        CaptionStore(plan.item_ids, texts, codes, keys, self.spec, made).replace(self.path)
 
 
 def _found(store: CaptionStore, rows_per_part: int) -> Found[str]:

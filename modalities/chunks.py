@@ -192,7 +192,8 @@ def out_of_memory(error: Exception) -> bool:
     """Whether an exception means that memory ran out, of the machine or of its GPU."""
     text = str(error).lower()
     named = type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError)
-    return named or "out of memory" in text or "not enough memory" in text
+    said = ("out of memory", "not enough memory", "can't allocate memory")
+    return named or any(words in text for words in said)
 
 
 def _free_memory() -> None:

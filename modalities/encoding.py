@@ -126,6 +126,7 @@ def encode_items(
         modality=encoder.modality,
         digests=inputs.digests,
         errors=errors,
+        made=dict(getattr(encoder, "origin", {})),
     )
 
 

@@ -121,6 +121,7 @@ class EncodingJob(PartedJob[Array]):
             errors=codes,
             parts=_Gathered(keys, results, self.encoder.dim, plan.rows_per_part),
             made={
+                **getattr(self.encoder, "origin", {}),
                 "device": getattr(self.encoder, "device", "cpu"),
                 "batch_size": self._batcher.batch_size,
             },

@@ -74,6 +74,7 @@ class FeatureStore:
         digests: Sequence[str] | None = None,
         errors: Sequence[str | None] | None = None,
         nonfinite: Nonfinite = "error",
+        made: Mapping[str, Any] | None = None,
     ) -> FeatureStore:
         """A store in memory; float16 and float32 stay as they are, other numbers become float32.
 
@@ -87,6 +88,7 @@ class FeatureStore:
             errors: why rows are absent; default: "missing".
             nonfinite: what to do with rows holding NaN or infinity: refuse (`"error"`), treat
                 them as absent (`"missing"`), or put zeros in those places (`"zero"`).
+            made: how the rows were made; not part of any identity.
 
         Raises:
             InputError: wrong shapes, repeated ids, or rows that are not finite.
@@ -96,6 +98,8 @@ class FeatureStore:
                 f"features must be a numeric matrix [items, dim], got shape {values.shape} "
                 f"of type {values.dtype}"
             )
+        if values.shape[1] == 0:
+            raise InputError("features must have at least one column, got none")
         if len(values) != len(item_ids):
             raise InputError(
                 f"features have {len(values)} rows for {len(item_ids)} items; "
@@ -118,6 +122,7 @@ class FeatureStore:
             digests=list(digests) if digests is not None else _row_digests(matrix, here),
             errors=_reasons(errors, given, here),
             parts=[matrix],
+            made=dict(made or {}),
         )
 
     def __len__(self) -> int:

@@ -232,6 +232,7 @@ class Dataset:
         """
         folder = Path(path)
         manifest = read_manifest(folder / "manifest.json", FORMAT, VERSION)
+        _check_manifest(folder, manifest)
         labels = _read_parquet(folder / "split.parquet")["label"].to_numpy().astype(np.int8)
         split = Split.from_labels(labels, manifest["split"]["spec"], manifest["split"]["counts"])
         items = _absolute_pictures(_read_parquet(folder / "items.parquet"), folder)
@@ -389,6 +390,18 @@ def _texts(items: pl.DataFrame) -> list[str]:
     if not names:
         return [""] * len(items)
     return items.select(pl.concat_str(names, separator=" ", ignore_nulls=True))[:, 0].to_list()
+
+
+def _check_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    kinds = {"name": str, "features": dict, "notes": dict, "split": dict, "data_id": str}
+    wrong = [name for name, kind in kinds.items() if not isinstance(manifest.get(name), kind)]
+    if not wrong and not {"spec", "counts"} <= set(manifest["split"]):
+        wrong = ["split"]
+    if wrong or not isinstance(manifest.get("split_id"), str):
+        raise InputError(
+            f"'{folder / 'manifest.json'}' is damaged: {', '.join(wrong) or 'split_id'} is missing "
+            "or of a wrong kind; make the dataset again"
+        )
 
 
 def _tensor(values: NDArray[Any]) -> torch.Tensor:

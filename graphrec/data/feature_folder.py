@@ -26,7 +26,7 @@ from modalities._base.files import (
     write_text,
 )
 from modalities.captions import CaptionJob, CaptionStore
-from modalities.encoders.registry import make_encoder
+from modalities.encoders.registry import checked_options, make_encoder
 from modalities.encoding import fitted
 from modalities.job import EncodingJob
 from modalities.parted import Outcome, rank_and_world
@@ -183,7 +183,7 @@ def feature_rows(folder: Path) -> list[dict[str, str]]:
         captions = CaptionStore.load(file.parent)
         said = sum(text is not None for text in captions.captions)
         shown = f"{said:,} of {len(captions):,}"
-        about = f"captions by {_described(captions.spec)}"
+        about = f"captions by {_described(captions.spec, captions.made)}"
         rows.append({**_blank(file.parent.name, about), "coverage": shown})
     return rows
 
@@ -242,7 +242,7 @@ def _row(name: str, store: FeatureStore) -> dict[str, str]:
         "dim": str(store.dim),
         "coverage": f"{int(store.present.sum()):,} of {len(store):,}",
         "size": f"{size / 1e6:,.1f} MB",
-        "made by": _described(store.spec),
+        "made by": _described(store.spec, store.made),
         "feature_id": store.feature_id[:12],
     }
 
@@ -252,9 +252,9 @@ def _blank(name: str, about: str) -> dict[str, str]:
     return {**row, "name": name, "made by": about}
 
 
-def _described(spec: Mapping[str, Any]) -> str:
-    shown = [str(spec.get("encoder"))]
-    shown += [str(spec[key]) for key in ("model", "pretrained", "name") if spec.get(key)]
+def _described(spec: Mapping[str, Any], made: Mapping[str, Any]) -> str:
+    named = [spec.get("encoder"), made.get("model"), spec.get("name")]
+    shown = [str(name) for name in named if name]
     content = spec.get("content")
     return " ".join(shown) + (f" of {content}" if content else "")
 
@@ -275,12 +275,13 @@ def _caption(
     family, _, source = (request.caption or "").partition(":")
     if family != "mllm" or not source:
         raise InputError(f"--caption takes mllm:SOURCE, got '{request.caption}'")
+    options = request.caption_options or {}
     rank, world = rank_and_world()
     job = CaptionJob(
         folder / "captions" / request.name,
         dataset.item_ids,
         _pictures(dataset),
-        captioner=Captioner.load(source, **(request.caption_options or {})),
+        captioner=Captioner.load(source, **checked_options("captioner", Captioner.load, options)),
         batch_size=request.caption_batch_size,
         rank=rank,
         world=world,

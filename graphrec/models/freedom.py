@@ -110,11 +110,9 @@ class FREEDOM(Recommender):
 
         self.users = embedding_table(self.n_users, dim)
         self.items = embedding_table(self.n_items, dim)
-        self.projections = nn.ModuleDict(
-            {
-                name: FeatureProjection(features, dim, freeze=freeze)
-                for name, features in train.features.items()
-            }
+        self.modalities = tuple(train.features)
+        self.projections = nn.ModuleList(
+            FeatureProjection(features, dim, freeze=freeze) for features in train.features.values()
         )
 
     def begin_epoch(self, epoch: int) -> None:
@@ -133,7 +131,7 @@ class FREEDOM(Recommender):
         user = z[users].unsqueeze(1)  # [B, 1, d]
         places = (positives.unsqueeze(1) - first_item, negatives - first_item)
         terms = {"bpr": _bpr(user, item, *places)}
-        for name, project in self.projections.items():
+        for name, project in zip(self.modalities, self.projections):
             terms[f"content_{name}"] = self.content_weight * _bpr(user, project(items), *places)
         return terms
 

@@ -86,7 +86,7 @@ def config_class(model: type[Recommender]) -> type[BaseModel]:
         )
         for parameter in _keywords(model)
     }
-    settings = ConfigDict(extra="forbid", protected_namespaces=())
+    settings = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
     return create_model(f"{model.__name__}Config", __config__=settings, **fields)
 
 

@@ -17,6 +17,7 @@ from graphrec.data.train_view import TrainView
 from graphrec.evaluation.ranking import Ranker, SeenItems, VectorRanker
 from graphrec.models.base import Embeddings
 from graphrec.models.registry import model_class
+from graphrec.training.checkpoint import has_checkpoint, load_checkpoint, restore_model
 from graphrec.training.folder import RunFolder
 from graphrec.training.train import best_model, measure, ranker_of
 from modalities._base.errors import InputError, UnknownNameError, nearest
@@ -74,32 +75,38 @@ class Run:
         return ids
 
     def evaluate(
-        self, split: Literal["valid", "test"] = "test", dataset: Dataset | None = None
+        self,
+        split: Literal["valid", "test"] = "test",
+        dataset: Dataset | None = None,
+        *,
+        device: str = "auto",
     ) -> dict[str, float]:
         """Measure the best epoch on a split; opening test is recorded in the run.
 
         Args:
             split: `valid` or `test`.
             dataset: the data of the run; default: read again from where they were.
+            device: auto, cpu, cuda or cuda:N.
 
         Raises:
-            InputError: the dataset is gone, or is not the one of the run.
+            InputError: the run is not finished, or the dataset is gone or not that of the run.
         """
         if split not in ("valid", "test"):
             raise UnknownNameError("split", split, ["valid", "test"])
-        experiment = self.folder.experiment()
+        self.folder.require_finished()
+        experiment = self.folder.experiment().on_device(device)
         found = dataset or self._dataset(experiment.data.path)
         dataset = self.folder.prepare(found, experiment)
         ranker = ranker_of(best_model(self.folder, dataset, experiment))
         return measure(self.folder, dataset, experiment, ranker, split).metrics
 
     def recommend(
-        self, users: Sequence[str], k: int = 10, *, include_seen: bool = False
+        self, users: Sequence[str] | str, k: int = 10, *, include_seen: bool = False
     ) -> pl.DataFrame:
         """The k best items of each user.
 
         Args:
-            users: external ids.
+            users: external ids, or one.
             k: items per user.
             include_seen: keep items of the user's training and validation interactions.
 
@@ -111,6 +118,7 @@ class Run:
         """
         if k < 1:
             raise InputError(f"k must be at least 1, got {k}")
+        users = [users] if isinstance(users, str) else users
         index = torch.tensor([self._user(str(user)) for user in users], dtype=torch.long)
         exclude = None if include_seen else self._seen
         best = self._ranker.topk(index, min(k, len(self.item_ids)), exclude)
@@ -141,13 +149,9 @@ class Run:
         """
         vectors = self.folder.vectors()
         if vectors is None:
-            manifest = self.folder.manifest()
-            if manifest["status"] != "finished":
-                raise InputError(
-                    f"the run in '{self.path}' is not finished (status: {manifest['status']}); "
-                    f"continue it with 'graphrec train --resume {self.path}'"
-                )
-            raise InputError(f"model '{manifest['model']}' has no user and item vectors")
+            self.folder.require_finished()
+            model = self.folder.manifest()["model"]
+            raise InputError(f"model '{model}' has no user and item vectors")
         return vectors
 
     def export(self, out: Path | str) -> None:
@@ -179,14 +183,19 @@ class Run:
     def _dataset(self, path: str | None) -> Dataset:
         if path is None:
             raise InputError("the run was trained on a dataset in memory; pass it as dataset=")
+        if not Path(path).is_dir():
+            raise InputError(
+                f"the dataset of the run is no longer in '{path}'; say where it is with --data DIR "
+                "(in Python: dataset=)"
+            )
         return load_dataset(path)
 
     def _user(self, user: str) -> int:
         if user not in self._user_index:
             near = nearest(user, self.user_ids)
-            hint = f"did you mean '{near}'? " if near else ""
+            hint = f"did you mean '{near}'? It knows" if near else "the run knows"
             raise InputError(
-                f"unknown user '{user}'; {hint}The run knows {len(self.user_ids):,} users, "
+                f"unknown user '{user}'; {hint} {len(self.user_ids):,} users, "
                 f"such as '{self.user_ids[0]}'"
             )
         return self._user_index[user]
@@ -211,10 +220,9 @@ class Run:
         vectors = self.folder.vectors()
         if vectors is not None:
             return VectorRanker(vectors.users, vectors.items)
+        self.folder.require_finished()
         experiment = self.folder.experiment()
         kind = model_class(experiment.model.name)
-        if kind.factorised:
-            self.embeddings()
         kept = self._interactions.filter(pl.col("label") == 0)
         train = TrainView.from_arrays(
             torch.from_numpy(kept["user"].to_numpy().astype(np.int64)),
@@ -222,7 +230,15 @@ class Run:
             n_users=len(self.user_ids),
             n_items=len(self.item_ids),
         )
-        return kind(train, **experiment.model.options)
+        try:
+            model = kind(train, **experiment.model.options)
+        except InputError as error:
+            raise InputError(
+                f"model '{experiment.model.name}' cannot be served without its dataset: {error}"
+            ) from None
+        if has_checkpoint(self.path / "best"):
+            restore_model(model, load_checkpoint(self.path / "best")[1])
+        return model.eval()
 
 
 def load_run(path: Path | str) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -92,7 +93,7 @@ def training_tensors(
     model: nn.Module, optimiser: torch.optim.Optimizer | None
 ) -> dict[str, Tensor]:
     """Everything an exact continuation needs: weights, optimiser state, global random states."""
-    tensors = {f"model/{name}": value.cpu() for name, value in model.state_dict().items()}
+    tensors = dict(_packed(name, value) for name, value in model.state_dict().items())
     if optimiser is not None:
         for name, parameter in model.named_parameters():
             for key, value in optimiser.state.get(parameter, {}).items():
@@ -122,11 +123,29 @@ def restore_model(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         InputError: they belong to a model of another shape.
     """
     prefix = "model/"
-    weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    weights: dict[str, Any] = {
+        k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
+    }
+    for key, value in tensors.items():
+        if key.startswith("json/"):
+            weights[key.removeprefix("json/")] = json.loads(bytes(value.tolist()))
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"the checkpoint does not fit the model: {error}") from None
+
+
+def _packed(name: str, value: Any) -> tuple[str, Tensor]:
+    """A tensor as it is; other state (`get_extra_state`) as the bytes of its JSON."""
+    if isinstance(value, Tensor):
+        return f"model/{name}", value.cpu()
+    try:
+        data = json.dumps(value, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"'{name}' must be a tensor or JSON values to be kept in a checkpoint: {error}"
+        ) from None
+    return f"json/{name}", torch.frombuffer(bytearray(data), dtype=torch.uint8)
 
 
 def _restore_optimiser(

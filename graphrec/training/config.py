@@ -16,7 +16,7 @@ from modalities.transforms import make_transform
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataSection(_Section):
@@ -54,9 +54,7 @@ class ModalitySection(_Section):
     @field_validator("concat")
     @classmethod
     def _distinct(cls, names: list[str] | None) -> list[str] | None:
-        if names and len(set(names)) < len(names):
-            raise ValueError("a modality is named twice")
-        return names
+        return _without_repeats(names)
 
 
 class FeaturesSection(_Section):
@@ -77,6 +75,11 @@ class FeaturesSection(_Section):
 
     use: list[str] | None = None
     modalities: dict[str, ModalitySection] = {}
+
+    @field_validator("use")
+    @classmethod
+    def _distinct(cls, names: list[str] | None) -> list[str] | None:
+        return _without_repeats(names)
 
     @classmethod
     def parse(cls, values: Any) -> FeaturesSection:
@@ -129,7 +132,7 @@ class TrainingSection(_Section):
     patience: int = Field(default=20, ge=0)
     checkpoint_every: int = Field(default=1, ge=1)
     max_minutes: float | None = Field(default=None, gt=0)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     device: str = "auto"
 
 
@@ -231,9 +234,20 @@ class Experiment(_Section):
         values["model"] = {"name": self.model.name, **self.model.options}
         return values
 
+    def on_device(self, device: str) -> Experiment:
+        """The same experiment, computed elsewhere."""
+        training = self.training.model_copy(update={"device": device})
+        return self.model_copy(update={"training": training})
+
     def to_yaml(self) -> str:
         """The configuration as YAML."""
         return yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+
+def _without_repeats(names: list[str] | None) -> list[str] | None:
+    if names and len(set(names)) < len(names):
+        raise ValueError("a modality is named twice")
+    return names
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from graphrec.training.features import LearntFeatures, apply_features
 from modalities._base.errors import InputError
 from modalities._base.files import (
     atomic_file,
+    atomic_folder,
     read_json,
     read_manifest,
     refuse_existing,
@@ -68,6 +69,8 @@ class RunFolder:
         experiment: Experiment,
         dataset: Dataset,
         learnt: LearntFeatures,
+        *,
+        test: bool = True,
     ) -> RunFolder:
         """Make a new run folder for `experiment` on `dataset`.
 
@@ -76,23 +79,25 @@ class RunFolder:
             experiment: the configuration.
             dataset: with its features as the run uses them.
             learnt: what the transforms of the features have learnt.
+            test: whether the run may open the test split when it ends.
 
         Raises:
             InputError: the folder exists and is not empty.
         """
         refuse_taken(path)
-        (path / "served").mkdir(parents=True)
-        folder = cls(path)
-        write_text(path / "config.yaml", experiment.to_yaml())
-        folder._write_served(dataset)
-        if learnt:
-            learnt.save(path / "features")
-            folder.log(learnt.describe())
-        for name in sorted(set(experiment.features.modalities) - set(learnt.recipes)):
-            folder.log(f"features.{name} has no effect: features.use does not name '{name}'")
-        manifest = _manifest(experiment, dataset)
-        write_json(path / "manifest.json", manifest)
-        return folder
+        with atomic_folder(path) as temporary:
+            (temporary / "served").mkdir()
+            folder = cls(temporary)
+            write_text(temporary / "config.yaml", experiment.to_yaml())
+            folder._write_served(dataset)
+            if learnt:
+                learnt.save(temporary / "features")
+                folder.log(learnt.describe())
+            for name in sorted(set(experiment.features.modalities) - set(learnt.recipes)):
+                folder.log(f"features.{name} has no effect: features.use does not name '{name}'")
+            manifest = {**_manifest(experiment, dataset), "test": test}
+            write_json(temporary / "manifest.json", manifest)
+        return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -205,10 +210,24 @@ class RunFolder:
         except (OSError, pl.exceptions.PolarsError) as error:
             raise InputError(f"cannot read '{path}': {error}") from None
 
-    def write_table(self, name: str, table: pl.DataFrame) -> None:
-        """Write `per_user` or `topk`, atomically."""
-        with atomic_file(self.path / f"{name}.parquet") as temporary:
-            table.write_parquet(temporary)
+    def write_part(self, name: str, split: str, rows: pl.DataFrame) -> None:
+        """Add a split's rows to `per_user` or `topk`, or replace them; column `split` tells."""
+        path = self.path / f"{name}.parquet"
+        rows = rows.select(pl.lit(split).alias("split"), pl.all())
+        if path.is_file():
+            others = pl.read_parquet(path).filter(pl.col("split") != split)
+            rows = pl.concat([others, rows], how="diagonal")
+        with atomic_file(path) as temporary:
+            rows.write_parquet(temporary)
+
+    def require_finished(self) -> None:
+        """Raise `InputError` unless the run is finished."""
+        status = self.manifest()["status"]
+        if status != "finished":
+            raise InputError(
+                f"the run in '{self.path}' is not finished (status: {status}); continue it with "
+                f"'graphrec train --resume {self.path}'"
+            )
 
     def _write_served(self, dataset: Dataset) -> None:
         events = dataset.interactions
@@ -227,7 +246,8 @@ class RunFolder:
             "interactions": seen,
         }
         for name, table in tables.items():
-            table.write_parquet(self.path / "served" / f"{name}.parquet")
+            with atomic_file(self.path / "served" / f"{name}.parquet") as temporary:
+                table.write_parquet(temporary)
 
 
 def _manifest(experiment: Experiment, dataset: Dataset) -> dict[str, Any]:

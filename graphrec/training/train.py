@@ -47,7 +47,7 @@ def train_run(
     dataset, learnt = fit_features(dataset, experiment.features)
     valid = _validation(dataset)
     model = build_model(dataset, experiment)
-    folder = RunFolder.create(out, experiment, dataset, learnt)
+    folder = RunFolder.create(out, experiment, dataset, learnt, test=test)
     _continue(folder, dataset, experiment, model, valid, test, report)
     return folder
 
@@ -62,11 +62,14 @@ def resume_run(
 ) -> RunFolder:
     """Continue a run at its last checkpoint; a finished run is left as it is.
 
+    A run begun with `test=False` leaves the test split shut when it is continued, too.
+
     Raises:
         InputError: `path` is not a run, or `dataset` is not the one it used.
     """
     folder = RunFolder.open(path)
     experiment = experiment or folder.experiment()
+    test = test and folder.manifest().get("test", True)
     dataset = folder.prepare(dataset, experiment)
     model = build_model(dataset, experiment)
     _continue(folder, dataset, experiment, model, _validation(dataset), test, report)
@@ -123,7 +126,7 @@ def best_model(folder: RunFolder, dataset: Dataset, experiment: Experiment) -> R
 def measure(
     folder: RunFolder, dataset: Dataset, experiment: Experiment, ranker: Ranker, split: str
 ) -> Evaluation:
-    """Evaluate on `valid` or `test` and write metrics, per-user values and rankings.
+    """Evaluate on `valid` or `test` and write per-user values, rankings and metrics.
 
     Opening the test split is recorded in `test_access.json`.
     """
@@ -133,9 +136,9 @@ def measure(
     else:
         held_out = _validation(dataset)
     result = evaluate(ranker, dataset, held_out, options)
-    folder.update_metrics(**{split: result.metrics})
-    folder.write_table("per_user", _per_user(result, dataset))
-    folder.write_table("topk", _topk(result, dataset))
+    folder.write_part("per_user", split, _per_user(result, dataset))
+    folder.write_part("topk", split, _topk(result, dataset))
+    folder.update_metrics(**{split: result.metrics})  # last: it says that the tables are there
     return result
 
 

@@ -212,7 +212,8 @@ class LossSums:
         broken = [name for name, fine in zip(self._names, self._finite.tolist()) if not fine]
         raise TrainingError(
             f"loss term '{broken[0]}' became infinite or not a number in epoch {epoch + 1}; "
-            "the last checkpoint is intact. Lower training.lr, or look at the scale of the features"
+            + ("the last checkpoint is intact. " if epoch else "nothing was learnt yet. ")
+            + "Lower training.lr in a new run, or look at the scale of the features"
         )
 
     def means(self) -> dict[str, float]:

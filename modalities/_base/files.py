@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -28,10 +29,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
+        with _naming_the_full_disk(path):
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -48,11 +50,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     temporary.mkdir()
     try:
-        yield temporary
-        if path.is_dir():
-            path.rmdir()
-        os.replace(temporary, path)
-        _sync(path.parent)
+        with _naming_the_full_disk(path):
+            yield temporary
+            if path.is_dir():
+                path.rmdir()
+            os.replace(temporary, path)
+            _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -69,12 +72,13 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     aside = _aside(path)
     try:
-        yield temporary
-        shutil.rmtree(aside, ignore_errors=True)
-        if path.exists():
-            os.replace(path, aside)
-        os.replace(temporary, path)
-        _sync(path.parent)
+        with _naming_the_full_disk(path):
+            yield temporary
+            shutil.rmtree(aside, ignore_errors=True)
+            if path.exists():
+                os.replace(path, aside)
+            os.replace(temporary, path)
+            _sync(path.parent)
         shutil.rmtree(aside, ignore_errors=True)
     finally:
         restore_folder(path)
@@ -160,6 +164,20 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 def _aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.previous")
+
+
+@contextlib.contextmanager
+def _naming_the_full_disk(path: Path) -> Iterator[None]:
+    """Polars and safetensors have errors of their own for a full disk: make them one."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        full = getattr(error, "errno", None) == errno.ENOSPC
+        if full or "no space left on device" in str(error).lower():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+        raise
 
 
 def _sync(path: Path) -> None:

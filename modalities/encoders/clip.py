@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalities._base.errors import InputError, UnknownNameError
+from modalities._base.identity import digest
 from modalities.content import neutralise
 from modalities.encoders.backend import (
     Precision,
@@ -41,12 +42,21 @@ class ClipEncoder:
         modality: image or text.
         spec: all that changes the output.
         dim: length of the vectors.
+        origin: where the model came from; its weights and settings are what the spec names.
     """
 
     def __init__(
-        self, model: Any, prepare: Any, *, modality: Modality, spec: EncoderSpec, dim: int
+        self,
+        model: Any,
+        prepare: Any,
+        *,
+        modality: Modality,
+        spec: EncoderSpec,
+        dim: int,
+        origin: Mapping[str, str | None] | None = None,
     ) -> None:
         self.model, self.modality, self.spec, self.dim = model, modality, spec, dim
+        self.origin = origin or {}
         self._prepare = prepare
         weight = next(model.parameters())
         self._device, self._dtype = weight.device, weight.dtype
@@ -93,9 +103,7 @@ class ClipEncoder:
             prepare, width = _text_preparation(tokenizer), _width(model)
         spec = EncoderSpec.of(
             "open_clip",
-            model=Path(name.partition(":")[2]).name if name.startswith("local-dir:") else name,
-            pretrained=tag,
-            revision=revision,
+            model=digest(open_clip.get_model_config(name)),
             weights=state_digest(model.state_dict()),
             content=content,
             preprocess=" ".join(str(transform).split()) if content == "image" else None,
@@ -103,7 +111,10 @@ class ClipEncoder:
             dtype=dtype_name(precision),
             **library_versions("open_clip_torch"),
         )
-        return cls(model, prepare, modality=content, spec=spec, dim=width)
+        origin = {"model": str(source), "revision": revision}
+        if name.startswith("local-dir:") and Path(source).exists():
+            origin = {"model": Path(source).resolve().name}
+        return cls(model, prepare, modality=content, spec=spec, dim=width, origin=origin)
 
     @property
     def device(self) -> str:

@@ -120,7 +120,7 @@ def make_encoder(name: str, *, content: str | None = None, **options: Any) -> En
     factory = _factory(family, name)
     parameters = inspect.signature(factory).parameters
     positional = [p for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
-    options = _known_options(family, parameters, options)
+    options = checked_options(f"encoder '{family}'", factory, options)
     if content is not None:
         _check_content(family, content)
         if "content" in parameters:
@@ -129,7 +129,7 @@ def make_encoder(name: str, *, content: str | None = None, **options: Any) -> En
         raise InputError(f"encoder '{family}' needs an address: {family}:... ({_about(family)})")
     if address and not positional:
         raise InputError(f"encoder '{family}' takes no address, got '{address}'")
-    made = factory(*([address] if address else []), **_checked(family, factory, options))
+    made = factory(*([address] if address else []), **options)
     if content is not None and getattr(made, "modality", content) != content:
         raise InputError(f"encoder '{name}' encodes {made.modality} content, not {content}")
     return made
@@ -188,37 +188,32 @@ class _Late:
         return inspect.signature(self._entry.load())
 
 
-def _known_options(
-    family: str, parameters: Mapping[str, inspect.Parameter], options: Mapping[str, Any]
-) -> dict[str, Any]:
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    names = [n for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY and n != "content"]
-    for option in options:
-        if option not in names and not open_ended:
-            raise UnknownNameError(f"option of encoder '{family}'", option, names)
-    return dict(options)
-
-
 def _check_content(family: str, content: str) -> None:
     known = FAMILIES[family].modalities if family in FAMILIES else None
     if known is not None and content not in known:
         raise InputError(f"encoder '{family}' encodes {' or '.join(known)}, not {content}")
 
 
-def _checked(family: str, factory: Factory, options: dict[str, Any]) -> dict[str, Any]:
-    """Options brought to the types the factory names."""
-    if isinstance(factory, _Late):
-        return options
-    hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
+def checked_options(whose: str, factory: Factory, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options known to a factory, brought to the types it names.
+
+    Raises:
+        InputError: an option it has not (the nearest is named), or of another type.
+    """
+    parameters = inspect.signature(factory).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    names = [n for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY and n != "content"]
+    made = factory.__init__ if inspect.isclass(factory) else factory
+    hints = {} if isinstance(factory, _Late) else get_type_hints(made)
     checked = {}
     for name, value in options.items():
+        if name not in names and not open_ended:
+            raise UnknownNameError(f"option of {whose}", name, names)
         try:
             checked[name] = TypeAdapter(hints.get(name, Any)).validate_python(value)
         except ValidationError as error:
             wrong = error.errors()[0]["msg"]
-            raise InputError(
-                f"option '{name}' of encoder '{family}': {wrong}, got {value!r}"
-            ) from None
+            raise InputError(f"option '{name}' of {whose}: {wrong}, got {value!r}") from None
     return checked
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -56,6 +56,7 @@ class SentenceEncoder:
         prompt: put before every text.
         cut: dimensions to keep, or None.
         unit: scale vectors to length 1.
+        origin: where the model came from; its weights and files are what the spec names.
     """
 
     def __init__(
@@ -68,8 +69,9 @@ class SentenceEncoder:
         prompt: str = "",
         cut: int | None = None,
         unit: bool = True,
+        origin: Mapping[str, str | None] | None = None,
     ) -> None:
-        self.model, self.modality, self.spec = model, modality, spec
+        self.model, self.modality, self.spec, self.origin = model, modality, spec, origin or {}
         self.dim, self.prompt, self.cut, self.unit = dim, prompt, cut, unit
         tokenizer = getattr(model, "tokenizer", None)
         self._special = tuple(_special_tokens(tokenizer)) if tokenizer is not None else ()
@@ -115,6 +117,7 @@ class SentenceEncoder:
             raise InputError(_remote(source))
         commit = revision or (preset.revision if preset else None)
         folder = fetch(str(source), commit)
+        weights = weights_digest(folder)  # before loading: it refuses pickles
         place = pick_device(device)
         precision = pick_dtype(dtype, place)
         trust = {"trust_remote_code": remote_code}  # left open, transformers would ask
@@ -145,9 +148,7 @@ class SentenceEncoder:
             raise InputError(f"dim must lie in 1..{full} for '{source}', got {dim}")
         spec = EncoderSpec.of(
             "sentence-transformers",
-            model=shown(source, folder),
-            revision=commit,
-            weights=weights_digest(folder),
+            weights=weights,
             files=files_digest(folder),
             content=content,
             pooling=wanted if isinstance(wanted, str) else json.dumps(wanted),
@@ -166,6 +167,7 @@ class SentenceEncoder:
             prompt=text_prompt,
             cut=dim,
             unit=unit,
+            origin=origin_of(source, folder, commit),
         )
 
     @property
@@ -255,11 +257,13 @@ def _bare_modules(folder: Path, loading: dict[str, Any]) -> list[Any]:
 
 
 def _transformer(folder: Path, make: Callable[..., Any], loading: dict[str, Any]) -> Any:
+    from safetensors import SafetensorError
+
     try:
         return make(str(folder), **loading)
     except InputError:
         raise
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         if "trust_remote_code" in str(error):
             raise InputError(_remote(folder)) from None
         raise InputError(f"'{folder}' is no model that transformers can load: {error}") from None
@@ -379,6 +383,8 @@ def files_digest(folder: Path) -> str:
     return digest(*(part for f in kept for part in (f.name, f.read_bytes())))
 
 
-def shown(source: str | Path, folder: Path) -> str:
-    """The hub id, or the name of a local folder: its place says nothing about its content."""
-    return folder.resolve().name if Path(source).exists() else str(source)
+def origin_of(source: str | Path, folder: Path, revision: str | None) -> dict[str, str | None]:
+    """The hub id and commit, or the name of a local folder: its place says nothing of it."""
+    if Path(source).exists():
+        return {"model": folder.resolve().name}
+    return {"model": str(source), "revision": revision}

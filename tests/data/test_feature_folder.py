@@ -200,6 +200,14 @@ def test_a_split_shares_features_and_keeps_its_own(folder: Path, tmp_path: Path)
         (EncodingRequest("../x", "hashing", "{title}"), "letters, digits"),
         (EncodingRequest("text", "hashing", "{title}", caption="clip:x"), "mllm:SOURCE"),
         (EncodingRequest("text", "file:none.npy"), "does not exist"),
+        (
+            EncodingRequest("t", "hashing", caption="mllm:x", caption_options={"promt": "?"}),
+            "did you mean 'prompt'",
+        ),
+        (
+            EncodingRequest("t", "hashing", caption="mllm:x", caption_options={"num_beams": "b"}),
+            "valid integer",
+        ),
         (EncodingRequest("text", "hashing", "{title}", options={"dims": 1}), "mean 'dim'"),
     ],
 )

@@ -104,8 +104,9 @@ def test_resume_after_a_time_limit(call: Call, data: Path, tmp_path: Path) -> No
     code, out, _ = call("train", "--resume", run)
     assert code == 0
     assert "finished" in out
-    code, _, _ = call("train", "--resume", run, "training.lr=1")
-    assert code == 0, "a finished run is only shown"
+    code, _, err = call("train", "--resume", run, "training.lr=1")
+    assert code == 1
+    assert "cannot change when a run is continued" in err
 
 
 def test_ctrl_c_says_how_to_go_on(
@@ -152,6 +153,11 @@ def test_config_file_and_overrides(call: Call, data: Path, tmp_path: Path) -> No
         (["train", "DATA", "--model", "lightgcn", "--out", "RUN", "model.layers=-1"], "layers"),
         (["train", "DATA", "--model", "bpr", "--out", "RUN", "model.dim=0"], "model.dim"),
         (["train", "DATA", "--model", "freedom", "--out", "RUN", "model.drop_ratio=1"], "drop_rat"),
+        (["train", "DATA", "--model", "bpr", "--out", "RUN", "training.seed=4294967296"], "seed"),
+        (["train", "DATA", "--model", "bpr", "--out", "RUN", "training.lr=inf"], "finite number"),
+        (["train", "DATA", "--model", "bpr", "--out", "RUN", "features=[text,text]"], "twice"),
+        (["train", "--resume", "RUN", "--out", "DATA"], "--out has no meaning with --resume"),
+        (["train", "DATA", "--model", "bpr", "--out", "RUN", "model.dim=10000000000"], "memory"),
         (["train", "DATA", "--model", "bpr", "--out", "DATA"], "already exists"),
         (["train", "--resume", "NOWHERE"], "not a run folder"),
         (["evaluate", "NOWHERE"], "not a run folder"),
@@ -388,3 +394,45 @@ def test_encoders_are_listed(call: Call) -> None:
     assert "pooling" in call("encoders", "st")[1]
     assert "passage:" in call("encoders", "intfloat/e5-base-v2")[1]
     assert "did you mean 'hashing'" in call("encoders", "hashign")[2]
+
+
+@pytest.mark.parametrize("raised", ["polars", "safetensors"])
+def test_a_full_disk_is_one_message(
+    call: Call, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: str
+) -> None:
+    from safetensors import SafetensorError
+
+    kind = {"polars": pl.exceptions.ComputeError, "safetensors": SafetensorError}[raised]
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise kind("failed to write: No space left on device (os error 28)")
+
+    if raised == "polars":
+        monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
+    else:
+        monkeypatch.setattr("graphrec.training.checkpoint.save_file", full)
+    code, _, err = call("train", data, "--model", "bpr", "--out", tmp_path / "run", *FAST)
+    assert code == 1
+    assert "No space left on device" in err
+    assert str(tmp_path / "run") in err
+    assert "Traceback" not in err
+
+
+def test_a_run_is_measured_where_its_data_have_moved(
+    call: Call, data: Path, tmp_path: Path
+) -> None:
+    call("train", data, "--model", "popularity", "--out", tmp_path / "run")
+    data.rename(tmp_path / "moved")
+    code, _, err = call("evaluate", tmp_path / "run")
+    assert code == 1
+    assert "--data DIR" in err
+    assert call("evaluate", tmp_path / "run", "--data", tmp_path / "moved")[0] == 0
+
+
+def test_a_manifest_that_lacks_something_is_damaged(call: Call, data: Path) -> None:
+    manifest = json.loads((data / "manifest.json").read_text())
+    del manifest["features"]
+    (data / "manifest.json").write_text(json.dumps(manifest))
+    code, _, err = call("data", "show", data)
+    assert code == 1
+    assert "is damaged: features is missing" in err

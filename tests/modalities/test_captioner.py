@@ -110,7 +110,7 @@ def test_the_preset_knows_the_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert preset.prompt == ""
     known = Captioner.load(preset.id)
     assert (known.prompt, dict(known.spec.options)["prompt"]) == ("", "")
-    assert dict(known.spec.options)["revision"] == preset.revision
+    assert known.origin == {"model": preset.id, "revision": preset.revision}
     assert len(known.caption(pictures())) == 3
     assert Captioner.load("some/model").prompt == PROMPT
 

@@ -91,7 +91,7 @@ def test_training_loss_matches_dense_on_the_pruned_graph(
     assert set(terms) == {"bpr", "content_image", "content_text"}
     assert terms["bpr"].item() == pytest.approx(ranking(items), rel=1e-5)
     for name in ("image", "text"):
-        project = cast(FeatureProjection, model.projections[name])
+        project = cast(FeatureProjection, model.projections[model.modalities.index(name)])
         x = tiny_train.features[name].values.double().numpy()
         weight = project.linear.weight.detach().double().numpy()
         bias = project.linear.bias.detach().double().numpy()

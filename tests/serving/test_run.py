@@ -7,9 +7,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 import graphrec
 from graphrec.data.dataset import Dataset
+from graphrec.data.sampling import Batch
+from graphrec.data.train_view import TrainView
+from graphrec.models import registry
+from graphrec.models.base import Recommender
 from modalities._base.errors import InputError, UnknownNameError
 
 QUICK = {"epochs": 3, "batch_size": 64}
@@ -53,7 +58,7 @@ def test_the_run_folder_alone_is_enough(run: graphrec.Run, tmp_path: Path) -> No
     shutil.move(run.path, tmp_path / "elsewhere")
     moved = graphrec.load_run(tmp_path / "elsewhere")
     assert moved.recommend(["u1"], k=3).equals(expected)
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="say where it is with --data DIR"):
         moved.evaluate("valid")
 
 
@@ -77,11 +82,79 @@ def test_evaluating_again_gives_the_same_and_is_recorded(run: graphrec.Run) -> N
 
 def test_tables_hold_the_same_figures_as_the_metrics(run: graphrec.Run) -> None:
     per_user = pl.read_parquet(run.path / "per_user.parquet")
-    for name, value in run.metrics["test"].items():
-        assert per_user[name].mean() == pytest.approx(value)
     topk = pl.read_parquet(run.path / "topk.parquet")
-    assert topk.columns == ["user", "rank", "item", "score"]
-    assert set(topk["user"]) == set(per_user["user"])
+    assert topk.columns == ["split", "user", "rank", "item", "score"]
+    for split in ("valid", "test"):
+        rows = per_user.filter(pl.col("split") == split)
+        for name, value in run.metrics[split].items():
+            assert rows[name].mean() == pytest.approx(value)
+        assert set(topk.filter(pl.col("split") == split)["user"]) == set(rows["user"])
+    before = (run.path / "per_user.parquet").read_bytes()
+    run.evaluate("valid")
+    after = pl.read_parquet(run.path / "per_user.parquet")
+    assert after.sort("split", "user").equals(per_user.sort("split", "user"))
+    assert before
+
+
+def test_an_unfinished_run_is_not_measured(small_dataset: Dataset, tmp_path: Path) -> None:
+    """Its figures would stand for those of another epoch once it is finished."""
+    fast = {"epochs": 3, "batch_size": 64, "max_minutes": 1e-9}
+    run = graphrec.train(
+        small_dataset, "bpr", tmp_path / "run", dim=4, training=fast, progress=False
+    )
+    for use in (lambda: run.evaluate("valid"), lambda: run.evaluate("test"), run.embeddings):
+        with pytest.raises(InputError, match="is not finished"):
+            use()
+    assert not (tmp_path / "run" / "test_access.json").exists()
+
+
+class OwnScore(Recommender):
+    """Trained, and without vectors: two tables and a bias that the score adds."""
+
+    factorised = False
+
+    def __init__(self, train: TrainView, *, dim: int = 4) -> None:
+        super().__init__(train)
+        self.users, self.items = (
+            torch.nn.Parameter(torch.randn(n, dim)) for n in (self.n_users, self.n_items)
+        )
+        self.steps = 0
+
+    def loss(self, batch: Batch) -> dict[str, torch.Tensor]:
+        self.steps += 1
+        assert batch.negatives is not None
+        user = self.users[batch.users]
+        good = (user * self.items[batch.positives]).sum(1)
+        bad = (user * self.items[batch.negatives[:, 0]]).sum(1)
+        return {"bpr": -torch.nn.functional.logsigmoid(good - bad).mean()}
+
+    def score(self, users: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:
+        chosen = self.items if items is None else self.items[items]
+        return self.users[users] @ chosen.T + self.steps * 0.0
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"steps": self.steps}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.steps = state["steps"]
+
+
+def test_a_trained_model_without_vectors_is_served_as_trained(
+    small_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_registered", {"own": OwnScore})
+    fast = {"epochs": 3, "batch_size": 64}
+    run = graphrec.train(small_dataset, "own", tmp_path / "run", training=fast, progress=False)
+    shown = pl.read_parquet(run.path / "topk.parquet").filter(pl.col("split") == "test")
+    user = shown["user"][0]
+    expected = shown.filter(pl.col("user") == user)["item"].to_list()[:5]
+    everything = set(small_dataset.item_ids)
+    served = graphrec.load_run(run.path)
+    # The test ranking leaves training items out; what is served leaves validation items out too.
+    got = served.recommend(user, k=len(everything))["item"].to_list()
+    assert got[:3] == [item for item in expected if item in got][:3]
+    assert served._ranker.steps > 0  # type: ignore[attr-defined]
+    assert graphrec.load_run(run.path).recommend(user, k=5).equals(served.recommend(user, k=5))
 
 
 def test_export(run: graphrec.Run, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from graphrec.data.sampling import Batch
 from graphrec.models import registry
 from graphrec.models.lightgcn import LightGCN
 from graphrec.training import Experiment, TrainingError, resume_run, train_run
+from graphrec.training.folder import RunFolder
 from graphrec.training.trainer import EpochReport
 from modalities._base.errors import InputError
 
@@ -225,3 +226,46 @@ def test_a_model_that_cannot_be_built_leaves_no_folder(
             tmp_path / "run",
         )
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_left_test_shut_leaves_it_shut_when_continued(
+    small_dataset: Dataset, tmp_path: Path
+) -> None:
+    train_run(small_dataset, experiment(max_minutes=1e-9), tmp_path / "run", test=False)
+    limitless = experiment()
+    folder = resume_run(tmp_path / "run", small_dataset, limitless)
+    assert folder.manifest()["status"] == "finished"
+    assert "test" not in folder.metrics()
+    assert not (tmp_path / "run" / "test_access.json").exists()
+
+
+def test_a_kill_between_tables_and_metrics_loses_neither(
+    small_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train_run(small_dataset, experiment(), tmp_path / "whole")
+
+    def killed(self: RunFolder, **parts: object) -> None:
+        if "test" in parts:
+            raise KeyboardInterrupt
+        keep(self, **parts)  # type: ignore[arg-type]
+
+    keep = RunFolder.update_metrics
+    monkeypatch.setattr(RunFolder, "update_metrics", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(small_dataset, experiment(), tmp_path / "run")
+    monkeypatch.undo()
+    folder = resume_run(tmp_path / "run", small_dataset)
+    for name in ("per_user.parquet", "topk.parquet", "metrics.json"):
+        assert (folder.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def test_a_start_that_died_leaves_no_folder(
+    small_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunFolder, "_write_served", full)
+    with pytest.raises(OSError, match="No space left"):
+        train_run(small_dataset, experiment(), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []

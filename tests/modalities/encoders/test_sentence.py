@@ -237,3 +237,29 @@ def test_minilm_is_itself() -> None:
     assert (options["pooling"], options["normalise"], encoder.dim) == ("mean", True, 384)
     cat, kitten, bond = encoder.encode(["a cat", "a kitten", "government bond yields"])
     assert cat @ kitten > 0.7 > 0.3 > cat @ bond
+
+
+def test_the_place_of_a_model_is_no_part_of_its_identity(tmp_path: Path) -> None:
+    import shutil
+
+    tiny.bert(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    first = SentenceEncoder.load(tmp_path / "a", pooling="mean")
+    second = SentenceEncoder.load(tmp_path / "b", pooling="mean")
+    assert first.spec == second.spec
+    assert (first.origin["model"], second.origin["model"]) == ("a", "b")
+
+
+def test_pickles_are_refused_before_they_are_opened(tmp_path: Path) -> None:
+    tiny.bert(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'exit 1'\ntR.")
+    with pytest.raises(InputError, match="pickle that can run code"):
+        SentenceEncoder.load(tmp_path, pooling="mean")
+
+
+def test_weights_cut_short_are_one_message(tmp_path: Path) -> None:
+    path = tiny.bert(tmp_path) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match="no model that transformers can load"):
+        SentenceEncoder.load(tmp_path, pooling="mean")
