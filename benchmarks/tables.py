@@ -45,6 +45,22 @@ def sports_table(results: dict[str, Any]) -> str:
     return "\n".join([*lines, "", results["note"]])
 
 
+def encoders_table(results: dict[str, Any]) -> str:
+    """FREEDOM on features of several encoders, against LightGCN."""
+    shown = ("recall@20", "ndcg@20")
+    names = ["features", "valid recall@20", *(f"test {name}" for name in shown), "gain"]
+    lines = _header(names)
+    for name, found in results["models"].items():
+        runs = found["runs"]
+        cells = [_mean([run["valid"]["recall@20"] for run in runs])]
+        cells += [_mean([run["test"][metric] for run in runs]) for metric in shown]
+        gain = results["differences"].get(f"{name} - lightgcn", {}).get("recall@20")
+        said = f"{gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]" if gain else ""
+        label = "none (lightgcn)" if name == "lightgcn" else name
+        lines.append(_row([label, *cells, said]))
+    return "\n".join([*lines, "", results["note"]])
+
+
 def training_table(results: dict[str, Any]) -> str:
     """Seconds, ratios and memory against the textbook."""
     lines = _header(["what", "side", "seconds", "ratio to graphrec", "peak MiB"])
@@ -64,7 +80,31 @@ def training_table(results: dict[str, Any]) -> str:
     return "\n".join([*lines, "", note])
 
 
-TABLES = {"catalogue": catalogue_table, "sports": sports_table, "training": training_table}
+def encoding_table(results: dict[str, Any]) -> str:
+    """Items per second of encoders, in alternating pairs."""
+    lines = _header(["what", "first", "items/s", "second", "items/s", "ratio (spread)"])
+    for group in ("texts", "pictures", "store"):
+        for name, found in results[group].items():
+            (first, a), (second, b) = found["items_per_second"].items()
+            low, high = found["spread"]
+            ratio = f"{found['ratio']:.2f} ({low:.2f}-{high:.2f})"
+            lines.append(_row([name, first, f"{a:,.0f}", second, f"{b:,.0f}", ratio]))
+    setting = results["setting"]
+    note = (
+        f"Medians of {setting['pairs']} alternating repetitions on {setting['processor']}, "
+        f"{setting['threads']} threads, torch {setting['torch']}; batch {setting['batch_size']}; "
+        f"{setting['texts']:,} texts, {setting['pictures']} pictures, ViT-B/32 with random weights."
+    )
+    return "\n".join([*lines, "", note])
+
+
+TABLES = {
+    "catalogue": catalogue_table,
+    "sports": sports_table,
+    "encoders": encoders_table,
+    "training": training_table,
+    "encoding": encoding_table,
+}
 
 
 def main() -> None:
