@@ -9,7 +9,7 @@ from typing import Any
 
 from modalities._base.errors import InputError
 from modalities._base.identity import digest
-from modalities.content import clean_text, normalise_picture, open_picture
+from modalities.content import ContentError, clean_text, normalise_picture, open_picture
 from modalities.protocol import Content, Modality, Pair
 
 MISSING = "missing"
@@ -63,7 +63,7 @@ class Inputs:
         """The content of a row as encoders take it: clean text, RGB picture, or a pair of them.
 
         Raises:
-            ContentError: the picture cannot be used.
+            ContentError: the picture cannot be used, and there is no text beside it.
         """
         content = self.contents[row]
         if self.modality == "text":
@@ -71,8 +71,14 @@ class Inputs:
         if self.modality == "image":
             return _open_picture(content)
         pair = _as_pair(content)
-        picture = _open_picture(pair.picture) if _offers_picture(pair) else None
-        return Pair(clean_text(pair.text) or None, picture)
+        text = clean_text(pair.text) or None
+        try:
+            picture = _open_picture(pair.picture) if pair.picture else None
+        except ContentError:
+            if text is None:
+                raise
+            picture = None
+        return Pair(text, picture)
 
 
 def _open_picture(content: Any) -> Any:
@@ -118,7 +124,3 @@ def _as_pair(content: object) -> Pair:
     if isinstance(content, Pair):
         return content
     return Pair(text=content) if isinstance(content, str) else Pair(picture=content)  # type: ignore[arg-type]
-
-
-def _offers_picture(pair: Pair) -> bool:
-    return _picture_bytes(pair.picture)[1] is None

@@ -167,14 +167,26 @@ class FeatureStore:
         wanted = np.asarray(indices, dtype=np.int64)
         if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(self):
             raise IndexError(f"rows {wanted.min()} to {wanted.max()} asked of {len(self)}")
-        result = np.empty((len(wanted), self.dim), dtype=self.dtype)
-        size = max(len(self.parts[0]), 1)
-        part, row = np.divmod(wanted, size)
-        order = np.argsort(part, kind="stable")
-        numbers, starts = np.unique(part[order], return_index=True)
-        for number, places in zip(numbers.tolist(), np.split(order, starts[1:])):
-            result[places] = self.parts[number][row[places]]
+        if len(wanted) and (np.diff(wanted) == 1).all():
+            return self._run(int(wanted[0]), int(wanted[-1]) + 1)
+        order = np.argsort(wanted, kind="stable")
+        part, row = np.divmod(wanted[order], max(len(self.parts[0]), 1))
+        numbers, starts = np.unique(part, return_index=True)
+        gathered = np.empty((len(wanted), self.dim), dtype=self.dtype)
+        ends = [*starts[1:].tolist(), len(wanted)]
+        for number, start, end in zip(numbers.tolist(), starts.tolist(), ends):
+            np.take(self.parts[number], row[start:end], 0, gathered[start:end], "clip")
+        result = np.empty_like(gathered)
+        result[order] = gathered
         return result
+
+    def _run(self, first: int, last: int) -> Array:
+        """A copy of the rows from `first` up to `last`."""
+        size = max(len(self.parts[0]), 1)
+        numbers = range(first // size, (last - 1) // size + 1)
+        return np.concatenate(
+            [self.parts[n][max(first - n * size, 0) : last - n * size] for n in numbers]
+        )
 
     def select(self, item_ids: Sequence[str]) -> FeatureStore:
         """The store realigned to `item_ids`; an id without a row becomes an absent one.

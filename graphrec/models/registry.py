@@ -19,6 +19,7 @@ BUILT_IN = {
     "popularity": "graphrec.models.popularity:Popularity",
     "itemknn": "graphrec.models.itemknn:ItemKNN",
     "bpr": "graphrec.models.bpr:BPR",
+    "vbpr": "graphrec.models.vbpr:VBPR",
     "lightgcn": "graphrec.models.lightgcn:LightGCN",
     "freedom": "graphrec.models.freedom:FREEDOM",
 }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
 from graphrec.data.train_view import Features
+from graphrec.nn.similarity import normalised
 
 
 class FeatureProjection(nn.Module):
@@ -42,3 +45,43 @@ class FeatureProjection(nn.Module):
         if self._complete:
             return projected
         return torch.where(self.present[items].unsqueeze(-1), projected, 0.0)
+
+
+class JoinedFeatures(nn.Module):
+    """The features of several modalities side by side, kept as they are given.
+
+    Args:
+        features: the modalities, in order.
+        normalise: scale each modality's rows to length 1 first.
+
+    Shapes:
+        input: item indices [n]; outputs x [n, d1 + d2 + ...], absent blocks zero, and bool [n],
+        True where at least one modality is present.
+
+    Example:
+        >>> text = Features.from_tensor(torch.eye(2))
+        >>> x, present = JoinedFeatures([text, text])(torch.tensor([1]))
+        >>> x, present
+        (tensor([[0., 1., 0., 1.]]), tensor([True]))
+    """
+
+    table: Tensor
+    present: Tensor
+
+    def __init__(self, features: Iterable[Features], *, normalise: bool = False) -> None:
+        super().__init__()
+        given = list(features)
+        rows = [normalised(one.values) if normalise else one.values for one in given]
+        masks = torch.stack([one.present for one in given])  # [modalities, I]
+        blocks = [torch.where(mask[:, None], row, 0.0) for row, mask in zip(rows, masks)]
+        self.register_buffer("table", torch.cat(blocks, 1), persistent=False)
+        self.register_buffer("present", masks.any(0), persistent=False)
+
+    @property
+    def dim(self) -> int:
+        """Length of a joined row."""
+        return int(self.table.shape[1])
+
+    def forward(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Joined rows of `items`, and which of them have a modality."""
+        return self.table[items], self.present[items]

@@ -99,7 +99,7 @@ class SentenceEncoder:
             content: what will be encoded; the model must be able to.
             pooling: mean, cls, lasttoken or pooler; None: as the model or its preset says.
             normalise: scale vectors to length 1; None: as the model or its preset says, else yes.
-            prompt: put before every text; None: the model's own for documents, if it has one.
+            prompt: put before every text; None: the preset's, else the model's own for documents.
             dim: keep the first `dim` dimensions (Matryoshka) and scale to length 1 again.
             max_length: cut texts after this many tokens; None: the model's own limit.
             revision: commit on the hub; None: the preset's, else the newest.
@@ -120,26 +120,17 @@ class SentenceEncoder:
         weights = weights_digest(folder)  # before loading: it refuses pickles
         place = pick_device(device)
         precision = pick_dtype(dtype, place)
-        trust = {"trust_remote_code": remote_code}  # left open, transformers would ask
-        loading = {
-            "model_kwargs": {"dtype": precision, **trust},
-            "processor_kwargs": trust,
-            "config_kwargs": trust,
-        }
-        files = (folder / "modules.json").is_file()
-        with quiet_loading():
-            modules = _own_modules(folder, loading) if files else _bare_modules(folder, loading)
-        transformer = modules[0]
-        _require_content(transformer, content, source)
+        modules = _load_modules(folder, precision, remote_code)
+        _require_content(modules[0], content, source)
+        stated = (folder / "modules.json").is_file()
         found = _pooling_of(modules)
-        # Only what the files state can contradict a preset.
-        _check_against(preset, found if files else None, modules, commit)
+        if stated and preset is not None:
+            _check_against(preset, found, modules, commit)
         wanted = pooling or found or (preset.pooling if preset else None)
-        modules = _with_pooling(modules, wanted, found, content, source)
-        own = any(type(module).__name__ == "Normalize" for module in modules)
-        unit = normalise if normalise is not None else _default_unit(preset, own, files)
-        modules = [m for m in modules if type(m).__name__ != "Normalize"]
-        model = _assemble(modules, place)
+        own = any(_is(module, "Normalize") for module in modules)
+        unit = _default_unit(preset, own, stated) if normalise is None else normalise
+        modules = [module for module in modules if not _is(module, "Normalize")]
+        model = _assemble(_with_pooling(modules, wanted, found, source), place)
         if max_length is not None:
             model.max_seq_length = max_length
         text_prompt = _prompt(prompt, preset, folder) if content != "image" else ""
@@ -220,6 +211,20 @@ def _special_tokens(tokenizer: Any) -> list[str]:
     return sorted({*getattr(tokenizer, "all_special_tokens", ()), *special})
 
 
+def _load_modules(folder: Path, precision: Any, remote_code: bool) -> list[Any]:
+    """The modules in order, whether the folder describes them or not."""
+    trust = {"trust_remote_code": remote_code}  # left open, transformers would ask
+    loading = {
+        "model_kwargs": {"dtype": precision, **trust},
+        "processor_kwargs": trust,
+        "config_kwargs": trust,
+    }
+    with quiet_loading():
+        if (folder / "modules.json").is_file():
+            return _own_modules(folder, loading)
+        return [_transformer(folder, _checked_transformer(), loading)]
+
+
 def _own_modules(folder: Path, loading: dict[str, Any]) -> list[Any]:
     """The modules that the model's own files describe."""
     try:
@@ -249,11 +254,6 @@ def _module_class(kind: str) -> Any:
             if hasattr(import_module(home), name):
                 return getattr(import_module(home), name)
     raise InputError(f"this release of sentence-transformers has no module '{kind}'")
-
-
-def _bare_modules(folder: Path, loading: dict[str, Any]) -> list[Any]:
-    """A folder of transformers, without any word on pooling."""
-    return [_transformer(folder, _checked_transformer(), loading)]
 
 
 def _transformer(folder: Path, make: Callable[..., Any], loading: dict[str, Any]) -> Any:
@@ -300,27 +300,25 @@ def _require_content(transformer: Any, content: str, source: str | Path) -> None
         )
 
 
+def _is(module: Any, kind: str) -> bool:
+    return type(module).__name__ == kind
+
+
 def _pooling_of(modules: Sequence[Any]) -> Any:
-    pooled = next((m for m in modules if type(m).__name__ == "Pooling"), None)
+    pooled = next((module for module in modules if _is(module, "Pooling")), None)
     if pooled is not None:
         return pooled.pooling_mode
     ready = getattr(modules[0], "module_output_name", "") == "sentence_embedding"
     return "model" if ready or len(modules) > 1 else None
 
 
-def _check_against(
-    preset: Preset | None, found: Any, modules: Sequence[Any], commit: str | None
-) -> None:
-    if preset is None:
-        return
+def _check_against(preset: Preset, found: Any, modules: Sequence[Any], commit: str | None) -> None:
     sizes = [m.get_embedding_dimension() for m in modules if hasattr(m, "get_embedding_dimension")]
     pooling = found if isinstance(found, str) else None
     check_preset(preset, dim=sizes[-1] if sizes else None, pooling=pooling, revision=commit)
 
 
-def _with_pooling(
-    modules: list[Any], wanted: Any, found: Any, content: str, source: str | Path
-) -> list[Any]:
+def _with_pooling(modules: list[Any], wanted: Any, found: Any, source: str | Path) -> list[Any]:
     from sentence_transformers.base.modules import Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
 
@@ -332,7 +330,7 @@ def _with_pooling(
     if wanted == found or wanted == "model":
         return modules
     head: Transformer = modules[0]
-    others = [m for m in modules[1:] if type(m).__name__ != "Pooling"]
+    others = [module for module in modules[1:] if not _is(module, "Pooling")]
     if wanted == "pooler":
         head.modality_config = {
             key: {"method": "forward", "method_output_name": "pooler_output"}
@@ -347,8 +345,8 @@ def _with_pooling(
     return [head, Pooling(head.get_embedding_dimension(), wanted), *others]
 
 
-def _default_unit(preset: Preset | None, own: bool, files: bool) -> bool:
-    if files:
+def _default_unit(preset: Preset | None, own: bool, stated: bool) -> bool:
+    if stated:
         return own
     return True if preset is None or preset.normalise is None else preset.normalise
 

@@ -19,9 +19,11 @@ from PIL import Image
 
 from modalities import EncoderSpec, EncodingJob, FeatureStore, Modality, summary
 from modalities._base.errors import InputError
+from modalities.content import ContentError
 from modalities.encoders.hashing import HashingText
 from modalities.inputs import Inputs
 from modalities.parted import rank_and_world
+from modalities.protocol import Pair
 from modalities.verify import salvage
 
 WORDS = [
@@ -378,3 +380,18 @@ def test_a_pipe_is_not_read_for_ever(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     inputs = Inputs.identify([tmp_path / "pipe.png", Path("/dev/zero")], "image")
     assert inputs.errors == ["unreadable", "unreadable"]
+
+
+def test_a_pair_counts_with_what_it_has(tmp_path: Path) -> None:
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_text("<html>")
+    good, bad, none = tmp_path / "good.png", tmp_path / "bad.png", tmp_path / "none.png"
+    pairs = [Pair("a", good), Pair("a", bad), Pair("a", none), Pair(None, bad), Pair(None, None)]
+    inputs = Inputs.identify(pairs, "joint")
+    assert inputs.errors == [None, None, None, None, "missing"]
+    opened = [inputs.open(row) for row in range(3)]
+    assert all(isinstance(pair, Pair) and pair.text == "a" for pair in opened)
+    assert [pair.picture is not None for pair in opened] == [True, False, False]  # type: ignore[union-attr]
+    with pytest.raises(ContentError, match="not-a-picture"):
+        inputs.open(3)
+    assert inputs.digests[0] != inputs.digests[1]

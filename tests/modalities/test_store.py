@@ -427,3 +427,17 @@ def test_atomic_folder_cleans_up(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"^$"):
         fail()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rows_per_part", [1, 3, 4, 10, 50])
+def test_rows_in_any_order_and_in_a_row(tmp_path: Path, rows_per_part: int) -> None:
+    given = values().astype(np.float32)
+    FeatureStore.from_arrays(given, ids()).save(tmp_path / "s", rows_per_part=rows_per_part)
+    store = FeatureStore.load(tmp_path / "s")
+    random = np.random.default_rng(0)
+    for first in range(10):
+        for last in range(first + 1, 11):
+            np.testing.assert_array_equal(store.rows(np.arange(first, last)), given[first:last])
+    for _ in range(50):
+        wanted = random.integers(0, 10, random.integers(0, 20))
+        np.testing.assert_array_equal(store.rows(wanted), given[wanted])
