@@ -105,7 +105,6 @@ def encode_features(
         if captions is None:
             return None, said
     encoder, contents, about = _prepare(dataset, request, captions)
-    rank, world = rank_and_world()
     job = EncodingJob(
         target,
         dataset.item_ids,
@@ -114,12 +113,7 @@ def encode_features(
         about=about,
         batch_size=request.batch_size,
         rows_per_part=request.rows_per_part,
-        rank=rank,
-        world=world,
-        workers=request.workers,
-        failure_limit=request.failures,
-        replace=request.replace,
-        progress=progress,
+        **_how(request, progress),
     )
     outcome = job.run()
     said.append(outcome.describe())
@@ -276,22 +270,29 @@ def _caption(
     if family != "mllm" or not source:
         raise InputError(f"--caption takes mllm:SOURCE, got '{request.caption}'")
     options = request.caption_options or {}
-    rank, world = rank_and_world()
     job = CaptionJob(
         folder / "captions" / request.name,
         dataset.item_ids,
         _pictures(dataset),
         captioner=Captioner.load(source, **checked_options("captioner", Captioner.load, options)),
         batch_size=request.caption_batch_size,
-        rank=rank,
-        world=world,
-        workers=request.workers,
-        failure_limit=request.failures,
-        replace=request.replace,
-        progress=progress,
+        **_how(request, progress),
     )
     outcome = job.run()
     return outcome, None if outcome.waiting else CaptionStore.load(job.path)
+
+
+def _how(request: EncodingRequest, progress: bool) -> dict[str, Any]:
+    """What both kinds of jobs take from a request."""
+    rank, world = rank_and_world()
+    return {
+        "rank": rank,
+        "world": world,
+        "workers": request.workers,
+        "failure_limit": request.failures,
+        "replace": request.replace,
+        "progress": progress,
+    }
 
 
 def _prepare(

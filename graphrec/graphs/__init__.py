@@ -7,7 +7,12 @@
 - `statistics`: is a graph healthy?
 """
 
-from graphrec.graphs.bipartite import DegreePruner, bipartite_graph, user_item_graph
+from graphrec.graphs.bipartite import (
+    DegreePruner,
+    bipartite_graph,
+    user_item_adjacency,
+    user_item_graph,
+)
 from graphrec.graphs.building import builder
 from graphrec.graphs.graph import Graph
 from graphrec.graphs.knn import (
@@ -33,5 +38,6 @@ __all__ = [
     "knn_graph",
     "mixed_knn_graph",
     "normalise",
+    "user_item_adjacency",
     "user_item_graph",
 ]

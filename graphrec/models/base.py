@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from graphrec.data.train_view import TrainView
 from graphrec.evaluation.ranking import SeenItems, TopK, topk_scores
 from graphrec.graphs.graph import Graph
 from graphrec.nn.similarity import all_scores
+from modalities._base.errors import InputError
 
 
 class NotInductiveError(TypeError):
@@ -49,6 +50,8 @@ class Recommender(nn.Module):
     sampling: ClassVar[Sampling] = Sampling()
     factorised: ClassVar[bool] = True
     trainable: ClassVar[bool] = True
+    training_defaults: ClassVar[Mapping[str, Any]] = {}
+    """Settings of `training` the model was published with, used where none are given."""
 
     def __init__(self, train: TrainView) -> None:
         super().__init__()
@@ -146,6 +149,15 @@ def node_rows(batch: Batch, n_users: int) -> tuple[Tensor, Tensor, Tensor, Tenso
     nodes, places = torch.unique(torch.cat(members), return_inverse=True)
     negatives = places[2 * size :].view(size, -1)
     return nodes, places[:size], places[size : 2 * size], negatives
+
+
+def require_features(train: TrainView, model: str) -> None:
+    """Raise `InputError` unless the training data have item features."""
+    if not train.features:
+        raise InputError(
+            f"{model} needs item features and these data have none; "
+            "add a modality or name one in features.use"
+        )
 
 
 def embedding_table(rows: int, dim: int, *, init: str = "xavier_uniform") -> nn.Parameter:

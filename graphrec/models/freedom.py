@@ -17,13 +17,12 @@ from graphrec.graphs.knn import (
     checked_modality_weights,
     mixed_knn_graph,
 )
-from graphrec.models.base import Recommender, embedding_table, node_rows
+from graphrec.models.base import Recommender, embedding_table, node_rows, require_features
 from graphrec.models.options import Depth, Share, Size, Variant, Weight, chosen
 from graphrec.nn.losses import bpr_loss
 from graphrec.nn.projection import FeatureProjection
 from graphrec.nn.propagation import propagate
 from graphrec.nn.similarity import pair_scores
-from modalities._base.errors import InputError
 
 
 class FREEDOM(Recommender):
@@ -90,11 +89,7 @@ class FREEDOM(Recommender):
         ties: Ties = "hash",
     ) -> None:
         super().__init__(train)
-        if not train.features:
-            raise InputError(
-                "FREEDOM needs item features and these data have none; "
-                "add a modality or name one in features.use"
-            )
+        require_features(train, "FREEDOM")
         self.layers, self.item_layers, self.content_weight = layers, item_layers, content_weight
         norm: KnnNorm = chosen(knn_norm, variant, faithful="rowdeg_both", corrected="symmetric")
         freeze = chosen(freeze_features, variant, faithful=False, corrected=True)

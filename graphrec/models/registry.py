@@ -20,6 +20,7 @@ BUILT_IN = {
     "itemknn": "graphrec.models.itemknn:ItemKNN",
     "bpr": "graphrec.models.bpr:BPR",
     "vbpr": "graphrec.models.vbpr:VBPR",
+    "ngcf": "graphrec.models.ngcf:NGCF",
     "lightgcn": "graphrec.models.lightgcn:LightGCN",
     "freedom": "graphrec.models.freedom:FREEDOM",
 }

@@ -7,12 +7,11 @@ from torch import Tensor, nn
 
 from graphrec.data.sampling import Batch
 from graphrec.data.train_view import TrainView
-from graphrec.models.base import Recommender, embedding_table
+from graphrec.models.base import Recommender, embedding_table, require_features
 from graphrec.models.options import Regulariser, Size, Variant, Weight, chosen
 from graphrec.nn.losses import bpr_loss, embedding_norm
 from graphrec.nn.projection import JoinedFeatures
 from graphrec.nn.similarity import pair_scores
-from modalities._base.errors import InputError
 
 
 class VBPR(Recommender):
@@ -70,11 +69,7 @@ class VBPR(Recommender):
         content_bias: bool = False,
     ) -> None:
         super().__init__(train)
-        if not train.features:
-            raise InputError(
-                "VBPR needs item features and these data have none; add a modality or name one "
-                "in features.use"
-            )
+        require_features(train, "VBPR")
         self.reg_weight = reg_weight
         self.reg: Regulariser = chosen(reg, variant, faithful="norm", corrected="l2")
         self.reg_projection = variant == "corrected"

@@ -216,6 +216,8 @@ class Experiment(_Section):
         if name is None:
             raise InputError("no model was chosen; give model.name (see 'graphrec models')")
         options = _validated(config_class(model_class(name)), model, f"model ({name})", "model.")
+        given = _mapping(sections.get("training") or {}, "training")
+        sections["training"] = {**model_class(name).training_defaults, **given}
         parsed = {
             section: _parsed(_section_class(cls, section), section, value or {})
             for section, value in sections.items()
