@@ -3,6 +3,7 @@
 - `graph`: `Graph`, the CSR matrix with its own backward
 - `normalise`: symmetric, row and GCN normalisation
 - `bipartite`: the user-item graph and its pruning by degree
+- `history`: users as the mean of their items
 - `knn`: exact cosine neighbours, item-item graphs of one or several modalities
 - `statistics`: is a graph healthy?
 """
@@ -15,6 +16,7 @@ from graphrec.graphs.bipartite import (
 )
 from graphrec.graphs.building import builder
 from graphrec.graphs.graph import Graph
+from graphrec.graphs.history import history_graph
 from graphrec.graphs.knn import (
     checked_modality_weights,
     cosine_neighbours,
@@ -35,6 +37,7 @@ __all__ = [
     "cosine_neighbours",
     "default_modality_weights",
     "graph_statistics",
+    "history_graph",
     "knn_graph",
     "mixed_knn_graph",
     "normalise",

@@ -21,6 +21,7 @@ BUILT_IN = {
     "bpr": "graphrec.models.bpr:BPR",
     "vbpr": "graphrec.models.vbpr:VBPR",
     "ngcf": "graphrec.models.ngcf:NGCF",
+    "alpharec": "graphrec.models.alpharec:AlphaRec",
     "lightgcn": "graphrec.models.lightgcn:LightGCN",
     "freedom": "graphrec.models.freedom:FREEDOM",
 }

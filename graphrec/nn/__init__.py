@@ -4,9 +4,17 @@
 - `ngcf`: `NGCFPropagation`, with weights, affinities and activations
 - `similarity`: inner products, norms and cosines
 - `losses`: BPR and regularisers
+- `contrast`: sampled softmax, alignment, (calibrated) uniformity, contrast of two views
 - `projection`: item features to embedding space, missing rows masked
 """
 
+from graphrec.nn.contrast import (
+    alignment,
+    calibrated_uniformity,
+    node_contrast,
+    sampled_softmax,
+    uniformity,
+)
 from graphrec.nn.losses import bpr_loss, embedding_norm
 from graphrec.nn.ngcf import NGCFPropagation
 from graphrec.nn.projection import FeatureProjection, JoinedFeatures
@@ -17,10 +25,15 @@ __all__ = [
     "FeatureProjection",
     "JoinedFeatures",
     "NGCFPropagation",
+    "alignment",
     "all_scores",
     "bpr_loss",
+    "calibrated_uniformity",
     "embedding_norm",
+    "node_contrast",
     "normalised",
     "pair_scores",
     "propagate",
+    "sampled_softmax",
+    "uniformity",
 ]

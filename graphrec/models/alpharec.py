@@ -1,0 +1,121 @@
+"""AlphaRec: no identities, a small network on frozen features, propagated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from graphrec.data.sampling import Batch, Sampling
+from graphrec.data.train_view import TrainView
+from graphrec.graphs.bipartite import user_item_graph
+from graphrec.graphs.history import history_graph
+from graphrec.models.base import Recommender, node_rows, require_features
+from graphrec.models.options import Depth, Size
+from graphrec.nn.contrast import sampled_softmax
+from graphrec.nn.projection import JoinedFeatures
+from graphrec.nn.propagation import propagate
+from graphrec.nn.similarity import normalised, pair_scores
+
+Temperature = Annotated[float, Field(gt=0)]
+_PARAMETERS = 4.8e6
+
+
+class AlphaRec(Recommender):
+    r"""AlphaRec.
+
+    .. math::
+        x_u = \text{mean}_{i \in N_u} x_i, \quad Z^0 = W_2 f(W_1 x + b_1) + b_2, \quad
+        Z = \text{mean}_l \hat{A}^l Z^0, \quad s(u,i) = \cos(z_u, z_i)
+
+        L = -\text{mean} \log \frac{e^{s(u,i)/\tau}}{e^{s(u,i)/\tau} + \sum_j e^{s(u,j)/\tau}}
+
+    f is a LeakyReLU of slope 0.01. Nothing belongs to a single user or item. The mean and W_1
+    commute, so users cost one sparse product instead of a dense layer.
+
+    Traps: a training user's x_u holds the very item to be predicted, as published; the published
+    figures were selected on test. Features of one modality are taken as they are; of several,
+    each is normalised before they are joined.
+
+    Source: Language Representations Can be What Recommenders Need: Findings and Potentials, 2025,
+    arXiv 2407.05441.
+
+    Args:
+        train: training interactions and at least one modality.
+        dim: length of the vectors.
+        layers: L.
+        hidden: h, width of the network; None: min(2048, 4.8e6 / (d + 64)), which keeps the
+            number of parameters alike for encoders of different d.
+        network: `mlp`, or one `linear` layer without bias.
+        temperature: tau. Published between 0.15 and 0.2.
+        negatives: per positive.
+
+    Raises:
+        InputError: the training data have no features.
+
+    Example:
+        >>> features = {"text": torch.eye(3)}
+        >>> train = TrainView.from_arrays([0, 1], [0, 1], n_users=2, n_items=3, features=features)
+        >>> AlphaRec(train, dim=4).embeddings().items.shape
+        torch.Size([3, 4])
+    """
+
+    training_defaults: ClassVar[Mapping[str, Any]] = {"lr": 5e-4, "batch_size": 4096}
+
+    def __init__(
+        self,
+        train: TrainView,
+        *,
+        dim: Size = 64,
+        layers: Depth = 2,
+        hidden: Size | None = None,
+        network: Literal["mlp", "linear"] = "mlp",
+        temperature: Temperature = 0.15,
+        negatives: Size = 256,
+    ) -> None:
+        super().__init__(train)
+        require_features(train, "AlphaRec")
+        self.layers, self.temperature = layers, temperature
+        self.sampling = Sampling(epoch="users", negatives=negatives, pool="all")  # type: ignore[misc]
+        self.graph = train.graph(user_item_graph)
+        self.history = train.graph(history_graph)
+
+        several = len(train.features) > 1
+        self.features = JoinedFeatures(train.features.values(), normalise=several)
+        width = self.features.dim
+        if network == "linear":
+            self.first, self.second = nn.Linear(width, dim, bias=False), None
+        else:
+            wide = hidden or min(2048, max(1, int(_PARAMETERS / (width + 64))))
+            self.first, self.second = nn.Linear(width, wide), nn.Linear(wide, dim)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Each positive against its negatives, by cosine."""
+        rows, users, positives, negatives = node_rows(batch, self.n_users)
+        z = normalised(propagate(self.graph, self._start(), self.layers, rows))
+        user = z[users]
+        good = pair_scores(user, z[positives])
+        bad = pair_scores(user.unsqueeze(1), z[negatives])
+        return {"softmax": sampled_softmax(good, bad, self.temperature)}
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """Unit vectors of the users and of the items."""
+        z = normalised(propagate(self.graph, self._start(), self.layers))
+        return z[: self.n_users], z[self.n_users :]
+
+    def _start(self) -> Tensor:
+        """Z^0 of users, then items; zero where there is no content."""
+        x, present = self.features.table, self.features.present
+        items = x @ self.first.weight.T  # [I, h], the bias comes after the mean
+        known = self.history.degrees > 0
+        layer = torch.cat([self.history @ items, items])
+        mask = torch.cat([known, present]).unsqueeze(1)
+        if self.first.bias is not None:
+            layer = layer + self.first.bias
+        if self.second is not None:
+            layer = self.second(leaky_relu(layer, 0.01))
+        return torch.where(mask, layer, 0.0)
