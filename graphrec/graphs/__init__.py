@@ -4,6 +4,7 @@
 - `normalise`: symmetric, row and GCN normalisation
 - `bipartite`: the user-item graph and its pruning by degree
 - `history`: users as the mean of their items
+- `hypergraph`: users who share items, items that share multimodal neighbours
 - `knn`: exact cosine neighbours, item-item graphs of one or several modalities
 - `statistics`: is a graph healthy?
 """
@@ -17,6 +18,7 @@ from graphrec.graphs.bipartite import (
 from graphrec.graphs.building import builder
 from graphrec.graphs.graph import Graph
 from graphrec.graphs.history import history_graph
+from graphrec.graphs.hypergraph import item_hypergraph, user_hypergraph
 from graphrec.graphs.knn import (
     checked_modality_weights,
     cosine_neighbours,
@@ -38,9 +40,11 @@ __all__ = [
     "default_modality_weights",
     "graph_statistics",
     "history_graph",
+    "item_hypergraph",
     "knn_graph",
     "mixed_knn_graph",
     "normalise",
+    "user_hypergraph",
     "user_item_adjacency",
     "user_item_graph",
 ]

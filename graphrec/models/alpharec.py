@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
@@ -15,13 +14,12 @@ from graphrec.data.train_view import TrainView
 from graphrec.graphs.bipartite import user_item_graph
 from graphrec.graphs.history import history_graph
 from graphrec.models.base import Recommender, node_rows, require_features
-from graphrec.models.options import Depth, Size
+from graphrec.models.options import Depth, Size, Temperature
 from graphrec.nn.contrast import sampled_softmax
 from graphrec.nn.projection import JoinedFeatures
 from graphrec.nn.propagation import propagate
 from graphrec.nn.similarity import normalised, pair_scores
 
-Temperature = Annotated[float, Field(gt=0)]
 _PARAMETERS = 4.8e6
 
 

@@ -14,9 +14,20 @@ Size = Annotated[int, Field(ge=1)]
 Depth = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Temperature = Annotated[float, Field(gt=0)]
 T = TypeVar("T")
 
-__all__ = ["Depth", "Init", "Regulariser", "Share", "Size", "Variant", "Weight", "chosen"]
+__all__ = [
+    "Depth",
+    "Init",
+    "Regulariser",
+    "Share",
+    "Size",
+    "Temperature",
+    "Variant",
+    "Weight",
+    "chosen",
+]
 
 
 def chosen(given: T | None, variant: Variant, *, faithful: T, corrected: T) -> T:

@@ -22,6 +22,7 @@ BUILT_IN = {
     "vbpr": "graphrec.models.vbpr:VBPR",
     "ngcf": "graphrec.models.ngcf:NGCF",
     "alpharec": "graphrec.models.alpharec:AlphaRec",
+    "mmhcl": "graphrec.models.mmhcl:MMHCL",
     "lightgcn": "graphrec.models.lightgcn:LightGCN",
     "freedom": "graphrec.models.freedom:FREEDOM",
 }
