@@ -23,6 +23,8 @@ BUILT_IN = {
     "ngcf": "graphrec.models.ngcf:NGCF",
     "alpharec": "graphrec.models.alpharec:AlphaRec",
     "mmhcl": "graphrec.models.mmhcl:MMHCL",
+    "cm3": "graphrec.models.cm3:CM3",
+    "lirdrec": "graphrec.models.lirdrec:LIRDRec",
     "lightgcn": "graphrec.models.lightgcn:LightGCN",
     "freedom": "graphrec.models.freedom:FREEDOM",
 }

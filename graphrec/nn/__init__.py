@@ -2,6 +2,7 @@
 
 - `propagation`: `propagate`, linear propagation on a graph
 - `ngcf`: `NGCFPropagation`, with weights, affinities and activations
+- `fusion`: weights of streams per user; interpolation on the sphere
 - `similarity`: inner products, norms and cosines
 - `losses`: BPR and regularisers
 - `contrast`: sampled softmax, alignment, (calibrated) uniformity, contrast of two views
@@ -15,16 +16,19 @@ from graphrec.nn.contrast import (
     sampled_softmax,
     uniformity,
 )
+from graphrec.nn.fusion import ProgressiveWeightCopying, slerp, spherical_bezier
 from graphrec.nn.losses import bpr_loss, embedding_norm
 from graphrec.nn.ngcf import NGCFPropagation
-from graphrec.nn.projection import FeatureProjection, JoinedFeatures
+from graphrec.nn.projection import ContentNetwork, FeatureProjection, JoinedFeatures
 from graphrec.nn.propagation import propagate
 from graphrec.nn.similarity import all_scores, normalised, pair_scores
 
 __all__ = [
+    "ContentNetwork",
     "FeatureProjection",
     "JoinedFeatures",
     "NGCFPropagation",
+    "ProgressiveWeightCopying",
     "alignment",
     "all_scores",
     "bpr_loss",
@@ -35,5 +39,7 @@ __all__ = [
     "pair_scores",
     "propagate",
     "sampled_softmax",
+    "slerp",
+    "spherical_bezier",
     "uniformity",
 ]

@@ -85,3 +85,32 @@ class JoinedFeatures(nn.Module):
     def forward(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """Joined rows of `items`, and which of them have a modality."""
         return self.table[items], self.present[items]
+
+
+class ContentNetwork(nn.Module):
+    r"""W_2 f(W_1 x_i + b_1) for all items, f a LeakyReLU of slope 0.01; 0 where there is no x_i.
+
+    Args:
+        x: features, kept as they are, [I, d].
+        present: bool [I].
+        dim: length of the output.
+        hidden: width.
+
+    Shapes:
+        output [I, dim].
+    """
+
+    table: Tensor
+    present: Tensor
+
+    def __init__(self, x: Tensor, present: Tensor, dim: int, *, hidden: int = 256) -> None:
+        super().__init__()
+        self.register_buffer("table", x.clone(), persistent=False)
+        self.register_buffer("present", present.clone(), persistent=False)
+        self.first = nn.Linear(x.shape[1], hidden)
+        self.second = nn.Linear(hidden, dim, bias=False)
+
+    def forward(self) -> Tensor:
+        """Vectors of all items."""
+        made = self.second(nn.functional.leaky_relu(self.first(self.table), 0.01))
+        return torch.where(self.present[:, None], made, 0.0)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from graphrec.nn.fusion import slerp, spherical_bezier
+from graphrec.nn.similarity import normalised
+
+
+def unit(n: int, d: int, seed: int) -> Tensor:
+    random = torch.Generator().manual_seed(seed)
+    return normalised(torch.randn(n, d, generator=random, dtype=torch.float64))
+
+
+def test_interpolation_moves_along_the_arc() -> None:
+    a, b = unit(6, 4, 0), unit(6, 4, 1)
+    p = torch.linspace(0, 1, 6, dtype=torch.float64)
+    got = slerp(a, b, p)
+    angle = (a * b).sum(1).acos()
+    np.testing.assert_allclose(got.norm(dim=1), 1, atol=1e-12)
+    np.testing.assert_allclose((got * a).sum(1).clamp(-1, 1).acos(), p * angle, atol=1e-7)
+    np.testing.assert_allclose((got * b).sum(1).clamp(-1, 1).acos(), (1 - p) * angle, atol=1e-7)
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-9, 1e-5, 1e-3])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_parallel_and_opposite_rows_are_safe(distance: float, sign: float) -> None:
+    a = torch.tensor([[1.0, 0.0, 0.0]], requires_grad=True)
+    b = (sign * a.detach() + torch.tensor([[0.0, distance, 0.0]])).requires_grad_()
+    out = slerp(normalised(a), normalised(b), torch.tensor([0.3]))
+    assert torch.isfinite(out).all()
+    out.sum().backward()
+    for gradient in (a.grad, b.grad):
+        assert gradient is not None
+        assert torch.isfinite(gradient).all()
+    if sign > 0:
+        torch.testing.assert_close(out.detach(), a.detach(), atol=2e-3, rtol=0)
+
+
+def test_gradients_match_finite_differences() -> None:
+    a, b, c = (unit(4, 3, seed).requires_grad_() for seed in range(3))
+    p = torch.tensor([0.1, 0.4, 0.7, 0.95], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x, y: slerp(x, y, p), (a, b))
+    assert torch.autograd.gradcheck(lambda *x: spherical_bezier(x, p), (a, b, c))
+
+
+def test_near_the_ends_of_the_arc_gradients_hold() -> None:
+    a = unit(1, 3, 0)
+    for nudge, sign in ((1e-2, 1), (1e-2, -1)):
+        b = normalised(sign * a + nudge * unit(1, 3, 5)).requires_grad_()
+        start = a.clone().requires_grad_()
+        p = torch.tensor([0.4], dtype=torch.float64)
+        assert torch.autograd.gradcheck(lambda x, y, p=p: slerp(x, y, p), (start, b), atol=1e-3)
+
+
+def test_nested_interpolation() -> None:
+    a, b, c = unit(5, 3, 0), unit(5, 3, 1), unit(5, 3, 2)
+    p = torch.full((5,), 0.25, dtype=torch.float64)
+    expected = slerp(slerp(a, b, p), slerp(b, c, p), p)
+    torch.testing.assert_close(spherical_bezier([a, b, c], p), expected)
+    torch.testing.assert_close(spherical_bezier([a], p), a)
+    ends = torch.tensor([0.0] * 5, dtype=torch.float64)
+    torch.testing.assert_close(spherical_bezier([a, b, c], ends), a)
+    torch.testing.assert_close(spherical_bezier([a, b, c], ends + 1), c)
