@@ -240,9 +240,13 @@ def _memory_child(arguments: argparse.Namespace) -> None:
         optimiser.zero_grad()
         _loss(model, batch).backward()
         optimiser.step()
-    # ru_maxrss would count the parent's memory from before exec.
+    print(peak_kib() // 1024)
+
+
+def peak_kib() -> int:
+    """The most memory this process ever held; ru_maxrss would count its parent's, too."""
     status = Path("/proc/self/status").read_text().splitlines()
-    print(next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM")))
+    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 
 
 def _loss(model: Any, batch: Batch) -> Tensor:

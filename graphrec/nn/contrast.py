@@ -148,26 +148,35 @@ class _Uniformity(torch.autograd.Function):
             raise ValueError(f"uniformity needs two rows or more, got {n}")
         lengths = x.square().sum(1)
         z = torch.addmm(lengths[:, None] + lengths, x, x.T, alpha=-2).clamp_min_(0)  # distances
-        inside = None
-        if content is not None:
-            similar = content @ content.T
-            inside = (similar >= low) & (similar <= high)
-            z.add_(similar.clamp_(low, high), alpha=2).sub_(2)
+        inside = None if content is None else _calibrate(z, content, low, high)
         z.mul_(-t).fill_diagonal_(-torch.inf)
-        total = z.flatten().logsumexp(0)
-        p = z.sub_(total).exp_()  # share of each ordered pair
+        top = z.max()
+        p = z.sub_(top).exp_()
+        total = p.sum()
+        p.div_(total)  # share of each ordered pair
         ctx.gradients = (
             4 * t * (p @ x - p.sum(1, keepdim=True) * x) if ctx.needs_input_grad[0] else None,
             -4 * t * (p.mul_(inside) @ content)
             if content is not None and inside is not None and ctx.needs_input_grad[1]
             else None,
         )
-        return total - torch.tensor(n * (n - 1.0), device=x.device, dtype=x.dtype).log()
+        return top + (total / (n * (n - 1.0))).log()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         scaled = (None if g is None else g * gradient for g in ctx.gradients)
         return (*scaled, None, None, None)
+
+
+def _calibrate(z: Tensor, content: Tensor, low: float, high: float) -> Tensor:
+    """Add 2 s - 2 to the distances z in place; where the similarity s was not clipped."""
+    inside = torch.empty(z.shape, dtype=torch.bool, device=z.device)
+    for start in range(0, len(z), BLOCK // 4):
+        rows = slice(start, start + BLOCK // 4)
+        similar = content[rows] @ content.T
+        torch.logical_and(similar >= low, similar <= high, out=inside[rows])
+        z[rows].add_(similar.clamp_(low, high).sub_(1), alpha=2)
+    return inside
 
 
 class _NodeContrast(torch.autograd.Function):
