@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from graphrec.data.train_view import TrainView
 from graphrec.graphs.building import builder
 from graphrec.graphs.graph import Graph
-from graphrec.graphs.knn import Ties, cosine_neighbours
+from graphrec.graphs.knn import Ties, check_k, cosine_neighbours
 from graphrec.graphs.normalise import inverse_power, normalise
 
 HypergraphNorm = Literal["clique", "laplacian"]
@@ -61,7 +61,11 @@ def item_hypergraph(
         A symmetric graph of shape [I, I]; an item without any modality has an empty row.
 
     Sources: MMHCL, 2025, arXiv 2504.16576; Learning with Hypergraphs, 2006 (`"laplacian"`).
+
+    Raises:
+        InputError: k is above the number of items.
     """
+    check_k(k, train.n_items)
     h = sp.hstack([_incidence(train, name, k, ties) for name in train.features], format="csr")
     if norm == "clique":
         return Graph.from_scipy(normalise(h @ h.T, "symmetric"), symmetric=True)

@@ -111,7 +111,11 @@ def knn_graph(
         A graph of shape [I, I]; items without the modality have an empty row and column.
 
     Source: LATTICE, 2021, arXiv 2104.09036 (`"cosine"`); FREEDOM, 2023, arXiv 2211.06924.
+
+    Raises:
+        InputError: k is above the number of items.
     """
+    check_k(k, train.n_items)
     features = train.features[modality]
     neighbours, cosines = cosine_neighbours(
         features.values, features.present, k, include_self=include_self, ties=ties
@@ -155,6 +159,15 @@ def mixed_knn_graph(
         raise ValueError("a mixed kNN graph needs at least one modality")
     scale = inverse_power(total, 1.0)
     return Graph.from_scipy(sp.dia_array((scale[None], [0]), shape=mixed.shape) @ mixed)
+
+
+def check_k(k: int, n_items: int) -> None:
+    """Raise `InputError` unless an item can have k neighbours, itself included."""
+    if k > n_items:
+        raise InputError(
+            f"k={k} neighbours were asked for and the catalogue has {n_items} items; "
+            f"choose k from 1 to {n_items}"
+        )
 
 
 def default_modality_weights(kinds: Mapping[str, str]) -> dict[str, float]:

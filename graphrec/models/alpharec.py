@@ -83,7 +83,9 @@ class AlphaRec(Recommender):
         self.history = train.graph(history_graph)
 
         several = len(train.features) > 1
-        self.features = JoinedFeatures(train.features.values(), normalise=several)
+        self.features = JoinedFeatures(
+            train.features.values(), transform="l2" if several else "none"
+        )
         width = self.features.dim
         if network == "linear":
             self.first, self.second = nn.Linear(width, dim, bias=False), None

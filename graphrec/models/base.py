@@ -35,7 +35,18 @@ class Embeddings:
     items: Tensor
 
 
-class Recommender(nn.Module):
+class GraphModule(nn.Module):
+    """A module that may hold graphs, which follow it to another device or type."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, value in vars(self).items():
+            if isinstance(value, Graph):
+                setattr(self, name, value.apply(fn))
+        return self
+
+
+class Recommender(GraphModule):
     """Base of all models.
 
     A subclass takes the training data and typed keyword arguments, which are its whole
@@ -52,6 +63,16 @@ class Recommender(nn.Module):
     trainable: ClassVar[bool] = True
     training_defaults: ClassVar[Mapping[str, Any]] = {}
     """Settings of `training` the model was published with, used where none are given."""
+
+    @classmethod
+    def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """The options with everything spelt out that they stand for; recorded with a run."""
+        return options
+
+    @classmethod
+    def training_settings(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`training_defaults`, where they depend on the model's options."""
+        return cls.training_defaults
 
     def __init__(self, train: TrainView) -> None:
         super().__init__()
@@ -121,13 +142,6 @@ class Recommender(nn.Module):
     def noise(self, name: str, *counters: int) -> torch.Generator:
         """A generator for the model's own randomness, replayable from (seed, name, counters)."""
         return generator(self.seed, f"model {name}", *counters, device=self.device)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, value in vars(self).items():
-            if isinstance(value, Graph):
-                setattr(self, name, value.apply(fn))
-        return self
 
 
 def node_rows(batch: Batch, n_users: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from graphrec.data.sampling import Batch
@@ -14,14 +13,12 @@ from graphrec.data.train_view import TrainView
 from graphrec.graphs.bipartite import user_item_graph
 from graphrec.graphs.knn import KnnNorm, Ties, checked_modality_weights, mixed_knn_graph
 from graphrec.models.base import Recommender, embedding_table, require_features
-from graphrec.models.options import Depth, Size, Weight
+from graphrec.models.options import Concentration, Depth, Size, Weight
 from graphrec.nn.contrast import alignment, calibrated_uniformity, uniformity
-from graphrec.nn.fusion import spherical_bezier
+from graphrec.nn.fusion import EvalMix, SphericalMixture, UserWeights
 from graphrec.nn.projection import ContentNetwork
 from graphrec.nn.propagation import propagate
 from graphrec.nn.similarity import normalised
-
-Concentration = Annotated[float, Field(gt=0)]
 
 
 class CM3(Recommender):
@@ -56,7 +53,8 @@ class CM3(Recommender):
         s_min: least similarity that calibrates.
         s_max: greatest. Likewise 1.
         uniform_items: spread the batch's `negatives`, as the code does, or its `positives`.
-        eval_mix: `mean`, p = 1/2; or `last`, the draw of the last training step.
+        eval_mix: `mean`, p = 1/2; `last`, the draw of the last training step, as the code has it;
+            or `sample`, one draw fixed by the seed.
         modality_weights: share of each modality in S; None: images share 0.1, the others 0.9.
         knn_norm: of each kNN graph, see `graphrec.graphs.knn_graph`.
         ties: order of equal cosines, `hash` or `index`.
@@ -72,7 +70,6 @@ class CM3(Recommender):
     """
 
     training_defaults: ClassVar[Mapping[str, Any]] = {"patience": 10}
-    last_p: Tensor
 
     def __init__(
         self,
@@ -88,7 +85,7 @@ class CM3(Recommender):
         s_min: float = 0.0,
         s_max: float = 1.0,
         uniform_items: Literal["negatives", "positives"] = "negatives",
-        eval_mix: Literal["mean", "last"] = "mean",
+        eval_mix: EvalMix = "mean",
         modality_weights: Mapping[str, float] | None = None,
         knn_norm: KnnNorm = "rowdeg_both",
         ties: Ties = "hash",
@@ -96,7 +93,7 @@ class CM3(Recommender):
         super().__init__(train)
         require_features(train, "CM3")
         self.layers, self.item_layers = layers, item_layers
-        self.gamma, self.alpha, self.similarity = gamma, alpha, (s_min, s_max)
+        self.gamma, self.similarity = gamma, (s_min, s_max)
         self.uniform_items, self.eval_mix = uniform_items, eval_mix
         kinds = {name: features.kind for name, features in train.features.items()}
         shares = checked_modality_weights(modality_weights, list(kinds), kinds)
@@ -108,23 +105,18 @@ class CM3(Recommender):
             ContentNetwork(features.values, features.present, dim, hidden=hidden)
             for features in given
         )
-        self.mixers = nn.ModuleList(nn.Linear(features.dim, dim) for features in given)
-        for mixer in self.mixers:
-            nn.init.xavier_normal_(mixer.weight)  # type: ignore[arg-type]
+        self.mixture = SphericalMixture(given, dim, alpha)
         blocks = len(given) + 1
         self.users = nn.ParameterList(
             embedding_table(self.n_users, dim, init="xavier_normal") for _ in range(blocks)
         )
-        self.preferences = embedding_table(self.n_users, blocks, init="xavier_normal")  # theta
-        self.register_buffer("last_p", torch.full((self.n_items,), 0.5))
+        self.preferences = UserWeights(self.n_users, blocks)  # theta
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Alignment, and the uniformity of users and, calibrated, of items."""
         if batch.negatives is None:
             raise ValueError("CM3 needs negatives in the batch")
-        p = torch.distributions.Beta(self.alpha, self.alpha).sample((self.n_items,))
-        self.last_p.copy_(p)
-        mix = self._mix(self.last_p.clone())
+        mix = self.mixture(self.mixture.draw())
         users, items = self._combined(mix)
         user = normalised(users[batch.users])
         positive = normalised(items[batch.positives])
@@ -142,16 +134,7 @@ class CM3(Recommender):
 
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Users and items as scored: not normalised."""
-        p = self.last_p if self.eval_mix == "last" else torch.full_like(self.last_p, 0.5)
-        return self._combined(self._mix(p))
-
-    def _mix(self, p: Tensor) -> Tensor:
-        """The spherical mixture of every item's modalities, unit rows [I, d]."""
-        points, masks = [], []
-        for stream, mixer in zip(self.streams, self.mixers):
-            points.append(normalised(mixer(stream.table)))
-            masks.append(stream.present)
-        return spherical_bezier(filled(points, masks), p)  # type: ignore[arg-type]
+        return self._combined(self.mixture(self.mixture.place(self.eval_mix, self.seed)))
 
     def _combined(self, mix: Tensor) -> tuple[Tensor, Tensor]:
         contents = [*(stream() for stream in self.streams), mix]
@@ -159,31 +142,7 @@ class CM3(Recommender):
             normalised(torch.cat([table, content])) for table, content in zip(self.users, contents)
         ]
         f = propagate(self.graph, torch.cat(blocks, 1), self.layers, readout="sum")
-        weights = self.preferences.softmax(1)
-        parts = f[: self.n_users].chunk(len(blocks), 1)
-        users = torch.cat([weights[:, [m]] * part for m, part in enumerate(parts)], 1)
+        users = self.preferences(f[: self.n_users].chunk(len(blocks), 1))
         items = f[self.n_users :]
         near = propagate(self.item_graph, items, self.item_layers, readout="last")
         return users, items + near
-
-
-def filled(points: list[Tensor], masks: list[Tensor]) -> list[Tensor]:
-    """Points with an absent one replaced by the present one before it, else after it, else 0.
-
-    Example:
-        >>> one, two = torch.tensor([[1.0]]), torch.tensor([[5.0]])
-        >>> filled([one, two], [torch.tensor([True]), torch.tensor([False])])
-        [tensor([[1.]]), tensor([[1.]])]
-    """
-    before: list[Tensor] = []
-    current = torch.zeros_like(points[0])
-    for point, mask in zip(points, masks):
-        current = torch.where(mask[:, None], point, current)
-        before.append(current)
-    made: list[Tensor] = []
-    after = torch.zeros_like(points[0])
-    for place in reversed(range(len(points))):
-        after = torch.where(masks[place][:, None], points[place], after)
-        known = torch.stack(masks[: place + 1]).any(0)
-        made.append(torch.where(known[:, None], before[place], after))
-    return made[::-1]

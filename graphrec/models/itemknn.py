@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 import scipy.sparse as sp
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from graphrec.data.train_view import TrainView
+from graphrec.graphs.cooccurrence import cooccurring_items
 from graphrec.models.base import Recommender
 from graphrec.models.options import Size, Weight
 
@@ -45,43 +45,12 @@ class ItemKNN(Recommender):
         users, items = (ids.cpu().numpy() for ids in train.edges)
         shape = (train.n_users, train.n_items)
         self.histories = sp.csr_array((np.ones(len(users)), (users, items)), shape=shape)
-        self.similarities = _neighbours(self.histories, shrinkage, k)
+        self.similarities = cooccurring_items(
+            train, k, lambda both, one, other: both / (np.sqrt(one * other) + shrinkage)
+        )
 
     def score(self, users: Tensor, items: Tensor | None = None) -> Tensor:
         """Sums of similarities, float32 [B, I] or [B, n]."""
         scores = self.histories[users.cpu().numpy()] @ self.similarities
         dense = torch.from_numpy(scores.toarray().astype(np.float32)).to(self.device)
         return dense if items is None else dense[:, items]
-
-
-def _neighbours(histories: sp.csr_array, shrinkage: Weight, k: int) -> sp.csr_array:
-    counts = np.asarray(histories.sum(axis=0)).ravel()
-    transposed = sp.csr_array(histories.T)
-    blocks = []
-    for start in range(0, len(counts), 1024):
-        together = sp.csr_array(transposed[start : start + 1024] @ histories)
-        blocks.append(
-            _top_rows(together, counts[start : start + 1024], counts, shrinkage, k, start)
-        )
-    return sp.csr_array(sp.vstack(blocks, format="csr"))
-
-
-def _top_rows(
-    together: sp.csr_array,
-    own: NDArray[np.float64],
-    other: NDArray[np.float64],
-    shrinkage: Weight,
-    k: int,
-    first: int,
-) -> sp.csr_array:
-    rows = np.repeat(np.arange(together.shape[0]), np.diff(together.indptr))
-    columns = together.indices
-    similarity = together.data / (np.sqrt(own[rows] * other[columns]) + shrinkage)
-    keep = columns != rows + first
-    rows, columns, similarity = rows[keep], columns[keep], similarity[keep]
-    order = np.lexsort((columns, -similarity, rows))
-    rows, columns, similarity = rows[order], columns[order], similarity[order]
-    starts = np.searchsorted(rows, np.arange(together.shape[0]))
-    best = np.arange(len(rows)) - starts[rows] < k
-    data = (similarity[best], (rows[best], columns[best]))
-    return sp.csr_array(data, shape=together.shape)

@@ -102,10 +102,9 @@ class LIRDRec(Recommender):
         self.item_graph = train.graph(mixed_knn_graph, shares, k=k, norm=knn_norm, ties=ties)
 
         given = list(train.features.values())
+        joined = JoinedFeatures(given, transform=form)
         tables = [(features.values, features.present) for features in given]
-        joined = JoinedFeatures(given)
-        mixture = joined.table if form == "none" else torch.cat([dct_rows(x) for x, _ in tables], 1)
-        tables.append((mixture, joined.present))
+        tables.append((joined.table, joined.present))
         self.streams = nn.ModuleList(
             ContentNetwork(x, present, dim, hidden=hidden) for x, present in tables
         )
@@ -142,15 +141,3 @@ class LIRDRec(Recommender):
         items = f[self.n_users :]
         near = propagate(self.item_graph, items, self.item_layers, readout="last")
         return users, items + near
-
-
-def dct_rows(x: Tensor) -> Tensor:
-    """The orthonormal type-II cosine transform of each row.
-
-    Example:
-        >>> dct_rows(torch.tensor([[1.0, 1.0]]))
-        tensor([[1.4142, 0.0000]])
-    """
-    from scipy.fft import dct
-
-    return torch.from_numpy(dct(x.double().numpy(), type=2, norm="ortho", axis=1)).to(x.dtype)

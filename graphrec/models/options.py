@@ -15,9 +15,11 @@ Depth = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Temperature = Annotated[float, Field(gt=0)]
+Concentration = Annotated[float, Field(gt=0)]
 T = TypeVar("T")
 
 __all__ = [
+    "Concentration",
     "Depth",
     "Init",
     "Regulariser",

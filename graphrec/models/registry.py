@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from typing import Annotated, Any, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
+from torch import nn
 
 from graphrec.models.base import Recommender
 from modalities._base.docs import argument_help
@@ -27,6 +28,7 @@ BUILT_IN = {
     "lirdrec": "graphrec.models.lirdrec:LIRDRec",
     "lightgcn": "graphrec.models.lightgcn:LightGCN",
     "freedom": "graphrec.models.freedom:FREEDOM",
+    "modular": "graphrec.models.modular:Modular",
 }
 _registered: dict[str, type[Recommender]] = {}
 
@@ -82,8 +84,8 @@ def model_class(name: str) -> type[Recommender]:
     raise UnknownNameError("model", name, model_names())
 
 
-def config_class(model: type[Recommender]) -> type[BaseModel]:
-    """The typed configuration of a model, generated from its constructor's keywords."""
+def config_class(model: type[nn.Module]) -> type[BaseModel]:
+    """The typed configuration of a model or part, from its constructor's keywords."""
     hints = get_type_hints(model.__init__, include_extras=True)
     fields: dict[str, Any] = {
         parameter.name: (
@@ -96,7 +98,7 @@ def config_class(model: type[Recommender]) -> type[BaseModel]:
     return create_model(f"{model.__name__}Config", __config__=settings, **fields)
 
 
-def model_options(model: type[Recommender]) -> list[Option]:
+def model_options(model: type[nn.Module]) -> list[Option]:
     """Name, type, default and help of each constructor keyword; help from the docstring."""
     texts = argument_help(inspect.getdoc(model) or "")
     hints = get_type_hints(model.__init__, include_extras=True)
@@ -124,7 +126,7 @@ def model_summary(model: type[Recommender]) -> str:
     return first.partition(": ")[2] or first
 
 
-def _keywords(model: type[Recommender]) -> list[inspect.Parameter]:
+def _keywords(model: type[nn.Module]) -> list[inspect.Parameter]:
     parameters = list(inspect.signature(model.__init__).parameters.values())[2:]
     return [p for p in parameters if p.kind is p.KEYWORD_ONLY]
 

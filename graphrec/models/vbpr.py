@@ -77,7 +77,7 @@ class VBPR(Recommender):
 
         self.users = embedding_table(self.n_users, 2 * dim)
         self.items = embedding_table(self.n_items, dim)
-        self.features = JoinedFeatures(train.features.values(), normalise=unit)
+        self.features = JoinedFeatures(train.features.values(), transform="l2" if unit else "none")
         self.projection = nn.Linear(self.features.dim, dim)
         nn.init.xavier_normal_(self.projection.weight)
         nn.init.zeros_(self.projection.bias)

@@ -1,8 +1,8 @@
 """Small, pure, reusable parts of models.
 
-- `propagation`: `propagate`, linear propagation on a graph
+- `propagation`: linear propagation on a graph, its layers combined or weighted by what is learnt
 - `ngcf`: `NGCFPropagation`, with weights, affinities and activations
-- `fusion`: weights of streams per user; interpolation on the sphere
+- `fusion`: streams added, attended or weighted per user; interpolation on the sphere
 - `similarity`: inner products, norms and cosines
 - `losses`: BPR and regularisers
 - `contrast`: sampled softmax, alignment, (calibrated) uniformity, contrast of two views
@@ -16,19 +16,32 @@ from graphrec.nn.contrast import (
     sampled_softmax,
     uniformity,
 )
-from graphrec.nn.fusion import ProgressiveWeightCopying, slerp, spherical_bezier
+from graphrec.nn.fusion import (
+    ProgressiveWeightCopying,
+    SphericalMixture,
+    StreamAttention,
+    UserWeights,
+    WeightedSum,
+    slerp,
+    spherical_bezier,
+)
 from graphrec.nn.losses import bpr_loss, embedding_norm
 from graphrec.nn.ngcf import NGCFPropagation
 from graphrec.nn.projection import ContentNetwork, FeatureProjection, JoinedFeatures
-from graphrec.nn.propagation import propagate
+from graphrec.nn.propagation import LayerWeights, propagate
 from graphrec.nn.similarity import all_scores, normalised, pair_scores
 
 __all__ = [
     "ContentNetwork",
     "FeatureProjection",
     "JoinedFeatures",
+    "LayerWeights",
     "NGCFPropagation",
     "ProgressiveWeightCopying",
+    "SphericalMixture",
+    "StreamAttention",
+    "UserWeights",
+    "WeightedSum",
     "alignment",
     "all_scores",
     "bpr_loss",

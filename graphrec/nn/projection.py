@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from graphrec.data.train_view import Features
 from graphrec.nn.similarity import normalised
+
+RowTransform = Literal["none", "l2", "dct_rows"]
 
 
 class FeatureProjection(nn.Module):
@@ -17,7 +20,7 @@ class FeatureProjection(nn.Module):
     Only the rows asked for are projected, which is exact: rows do not interact.
 
     Args:
-        features: the modality; its table x is copied.
+        features: the modality.
         dim: d, length of t_i.
         freeze: keep the table as given; otherwise it is fine-tuned as a parameter, as the
             published FREEDOM does.
@@ -30,12 +33,11 @@ class FeatureProjection(nn.Module):
 
     def __init__(self, features: Features, dim: int, *, freeze: bool = False) -> None:
         super().__init__()
-        table = features.values.clone()
         if freeze:
-            self.register_buffer("table", table, persistent=False)
+            self.register_buffer("table", features.values, persistent=False)
         else:
-            self.table = nn.Parameter(table)
-        self.register_buffer("present", features.present.clone(), persistent=False)
+            self.table = nn.Parameter(features.values.clone())
+        self.register_buffer("present", features.present, persistent=False)
         self.linear = nn.Linear(features.dim, dim)
         self._complete = bool(features.present.all())
 
@@ -52,7 +54,7 @@ class JoinedFeatures(nn.Module):
 
     Args:
         features: the modalities, in order.
-        normalise: scale each modality's rows to length 1 first.
+        transform: of each modality's rows first: `none`; `l2`, scaled to length 1; or `dct_rows`.
 
     Shapes:
         input: item indices [n]; outputs x [n, d1 + d2 + ...], absent blocks zero, and bool [n],
@@ -68,10 +70,10 @@ class JoinedFeatures(nn.Module):
     table: Tensor
     present: Tensor
 
-    def __init__(self, features: Iterable[Features], *, normalise: bool = False) -> None:
+    def __init__(self, features: Iterable[Features], *, transform: RowTransform = "none") -> None:
         super().__init__()
         given = list(features)
-        rows = [normalised(one.values) if normalise else one.values for one in given]
+        rows = [_ROW_TRANSFORMS[transform](one.values) for one in given]
         masks = torch.stack([one.present for one in given])  # [modalities, I]
         blocks = [torch.where(mask[:, None], row, 0.0) for row, mask in zip(rows, masks)]
         self.register_buffer("table", torch.cat(blocks, 1), persistent=False)
@@ -94,7 +96,7 @@ class ContentNetwork(nn.Module):
         x: features, kept as they are, [I, d].
         present: bool [I].
         dim: length of the output.
-        hidden: width.
+        hidden: width; None: one layer, W_1 x_i + b_1.
 
     Shapes:
         output [I, dim].
@@ -103,14 +105,35 @@ class ContentNetwork(nn.Module):
     table: Tensor
     present: Tensor
 
-    def __init__(self, x: Tensor, present: Tensor, dim: int, *, hidden: int = 256) -> None:
+    def __init__(self, x: Tensor, present: Tensor, dim: int, *, hidden: int | None = 256) -> None:
         super().__init__()
-        self.register_buffer("table", x.clone(), persistent=False)
-        self.register_buffer("present", present.clone(), persistent=False)
-        self.first = nn.Linear(x.shape[1], hidden)
-        self.second = nn.Linear(hidden, dim, bias=False)
+        self.register_buffer("table", x, persistent=False)
+        self.register_buffer("present", present, persistent=False)
+        self.first = nn.Linear(x.shape[1], hidden or dim)
+        self.second = nn.Linear(hidden, dim, bias=False) if hidden else None
 
     def forward(self) -> Tensor:
         """Vectors of all items."""
-        made = self.second(nn.functional.leaky_relu(self.first(self.table), 0.01))
+        made = self.first(self.table)
+        if self.second is not None:
+            made = self.second(nn.functional.leaky_relu(made, 0.01))
         return torch.where(self.present[:, None], made, 0.0)
+
+
+def dct_rows(x: Tensor) -> Tensor:
+    """The orthonormal type-II cosine transform of each row.
+
+    Example:
+        >>> dct_rows(torch.tensor([[1.0, 1.0]]))
+        tensor([[1.4142, 0.0000]])
+    """
+    from scipy.fft import dct
+
+    return torch.from_numpy(dct(x.double().numpy(), type=2, norm="ortho", axis=1)).to(x.dtype)
+
+
+_ROW_TRANSFORMS: Mapping[RowTransform, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "l2": normalised,
+    "dct_rows": dct_rows,
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from graphrec.graphs.graph import Graph
 
@@ -103,3 +103,38 @@ def _spread(gradient: Tensor, rows: Tensor | None, size: int) -> Tensor:
     full = gradient.new_zeros(size, gradient.shape[1])
     full[rows] = gradient
     return full
+
+
+class LayerWeights(nn.Module):
+    r"""Propagation whose layers are weighted by what is learnt: Z = sum_l softmax(w)_l A^l x.
+
+    It starts as the mean of the layers.
+
+    Args:
+        layers: L.
+
+    Shapes:
+        input: a graph [N, N] and x [N, d]; output [N, d].
+
+    Source: the learnt alternative to the uniform weights of LightGCN, 2020, arXiv 2002.02126,
+    section 3.1.2.
+
+    Example:
+        >>> import scipy.sparse as sp
+        >>> swap = Graph.from_scipy(sp.csr_array([[0.0, 1.0], [1.0, 0.0]]), symmetric=True)
+        >>> LayerWeights(1)(swap, torch.tensor([[1.0], [3.0]])).tolist()
+        [[2.0], [2.0]]
+    """
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(layers + 1))
+
+    def forward(self, graph: Graph, x: Tensor) -> Tensor:
+        """Z."""
+        total, *rest = self.weight.softmax(0)
+        z = total * x
+        for share in rest:
+            x = propagate(graph, x, 1, readout="last")
+            z = z + share * x
+        return z

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from graphrec.evaluation.evaluate import EvaluationOptions
 from graphrec.models.registry import config_class, model_class
+from graphrec.models.validation import mapping, reject_unknown, validated
 from modalities._base.errors import InputError, nearest
 from modalities.transforms import make_transform
 
@@ -88,10 +89,10 @@ class FeaturesSection(_Section):
         Raises:
             InputError: an unknown key or transform (the nearest valid one is named).
         """
-        given = _mapping(values, "features")
+        given = mapping(values, "features")
         use = {"use": given.pop("use")} if "use" in given else {}
         parsed = {str(name): _modality(str(name), value) for name, value in given.items()}
-        section: FeaturesSection = _validated(cls, use, "features", "features.")
+        section: FeaturesSection = validated(cls, use, "features", "features.")
         made = {name: options for name, options in parsed.items() if options != ModalitySection()}
         return section.model_copy(update={"modalities": made})
 
@@ -210,21 +211,21 @@ class Experiment(_Section):
             InputError: an unknown key (the nearest valid one is named) or a wrong value.
         """
         sections = dict(values)
-        _reject_unknown(sections, list(cls.model_fields), "")
-        model = _mapping(sections.pop("model", None) or {}, "model")
+        reject_unknown(sections, list(cls.model_fields), "")
+        model = mapping(sections.pop("model", None) or {}, "model")
         name = model.pop("name", None)
         if name is None:
             raise InputError("no model was chosen; give model.name (see 'graphrec models')")
-        options = _validated(config_class(model_class(name)), model, f"model ({name})", "model.")
-        given = _mapping(sections.get("training") or {}, "training")
-        sections["training"] = {**model_class(name).training_defaults, **given}
+        found = model_class(name)
+        section = validated(config_class(found), model, f"model ({name})", "model.")
+        options = found.complete_options(section.model_dump(mode="json"))
+        given = mapping(sections.get("training") or {}, "training")
+        sections["training"] = {**found.training_settings(options), **given}
         parsed = {
-            section: _parsed(_section_class(cls, section), section, value or {})
-            for section, value in sections.items()
+            title: _parsed(_section_class(cls, title), title, value or {})
+            for title, value in sections.items()
         }
-        experiment = cls(
-            model=ModelSection(name=name, options=options.model_dump(mode="json")), **parsed
-        )
+        experiment = cls(model=ModelSection(name=name, options=options), **parsed)
         experiment.evaluation.options()
         _check_metric(experiment)
         return experiment
@@ -272,8 +273,9 @@ def read_config(path: Path) -> dict[str, Any]:
 def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Nested values with `section.key=value` overrides applied; values are read as YAML.
 
-    `features=[a,b]` is short for `features.use=[a,b]`; modalities have options of their own, as
-    in `features.text.transforms=[center,pca:128]`.
+    `features=[a,b]` is short for `features.use=[a,b]`. Names may go deeper, as in
+    `features.text.transforms=[center,pca:128]` and `model.losses.bpr=1`; what a part was named or
+    weighed so far is kept: `lightgcn` becomes `{name: lightgcn}`, 0.5 becomes `{weight: 0.5}`.
 
     Raises:
         InputError: an override that is not of that form.
@@ -284,7 +286,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
         >>> apply_overrides({}, ["features.text.transforms=[l2]"])
         {'features': {'text': {'transforms': ['l2']}}}
     """
-    result = {key: _mapping(value or {}, key) for key, value in values.items()}
+    result = {key: mapping(value or {}, key) for key, value in values.items()}
     for override in overrides:
         key, equals, text = override.partition("=")
         key = "features.use" if key == "features" else key
@@ -294,13 +296,24 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
                 f"override '{override}' is not of the form section.key=value, "
                 "such as training.epochs=10"
             )
-        target, value = result.setdefault(section, {}), _yaml_value(override, text)
-        modality, inner, option = name.partition(".")
-        if section == "features" and inner:
-            name, title = modality, f"features.{modality}"
-            value = {**_mapping(target.get(modality) or {}, title), option: value}
-        target[name] = value
+        *path, last = name.split(".")
+        if not all((*path, last)):
+            raise InputError(f"override '{override}' has an empty name between its dots")
+        target = result.setdefault(section, {})
+        for step in path:
+            target[step] = target = _deeper(target.get(step), f"{section}.{step}")
+        target[last] = _yaml_value(override, text)
     return result
+
+
+def _deeper(value: Any, title: str) -> dict[str, Any]:
+    if value is None or value is True:
+        return {}
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return {"weight": value}
+    return mapping(value, title)
 
 
 def _yaml_value(override: str, text: str) -> Any:
@@ -322,7 +335,7 @@ def _number(text: str) -> Any:
 def _parsed(section: type[BaseModel], name: str, values: Any) -> Any:
     if issubclass(section, FeaturesSection):
         return section.parse(values)
-    return _validated(section, values, name, f"{name}.")
+    return validated(section, values, name, f"{name}.")
 
 
 def _modality(name: str, values: Any) -> ModalitySection:
@@ -332,7 +345,7 @@ def _modality(name: str, values: Any) -> ModalitySection:
             f"features.{name} must hold options, as in features.{name}.transforms=[center], "
             f"got {values!r}{hint}"
         )
-    section: ModalitySection = _validated(
+    section: ModalitySection = validated(
         ModalitySection, values or {}, f"features.{name}", f"features.{name}."
     )
     return section
@@ -342,36 +355,6 @@ def _section_class(owner: type[BaseModel], section: str) -> type[BaseModel]:
     annotation = owner.model_fields[section].annotation
     assert isinstance(annotation, type)
     return annotation
-
-
-def _validated(section: type[BaseModel], values: Any, title: str, prefix: str) -> Any:
-    _reject_unknown(_mapping(values, title), list(section.model_fields), prefix)
-    try:
-        return section(**values)
-    except ValidationError as error:
-        raise InputError(_readable(error, section, prefix)) from None
-
-
-def _mapping(values: Any, title: str) -> dict[str, Any]:
-    if not isinstance(values, Mapping):
-        raise InputError(f"section '{title}' must hold key: value pairs, got {values!r}")
-    return dict(values)
-
-
-def _reject_unknown(values: Mapping[str, Any], valid: Sequence[str], prefix: str) -> None:
-    for key in values:
-        if key not in valid:
-            near = nearest(str(key), valid)
-            hint = f"did you mean '{prefix}{near}'? " if near else ""
-            listed = ", ".join(f"{prefix}{name}" for name in valid) or "none"
-            raise InputError(f"unknown option '{prefix}{key}'; {hint}Valid: {listed}")
-
-
-def _readable(error: ValidationError, section: type[BaseModel], prefix: str) -> str:
-    first = error.errors()[0]
-    key = str(first["loc"][0]) if first["loc"] else ""
-    expected = first["msg"].removeprefix("Value error, ")
-    return f"{prefix}{key}: {expected} (got {first.get('input')!r})"
 
 
 def _check_metric(experiment: Experiment) -> None:

@@ -8,7 +8,8 @@ import torch
 
 from graphrec.data.sampling import Batch
 from graphrec.data.train_view import Features, TrainView
-from graphrec.models.cm3 import CM3, filled
+from graphrec.models.cm3 import CM3
+from graphrec.nn.fusion import _filled
 from graphrec.training import Experiment
 from tests.graphs.test_hypergraph import interactions, inverse
 
@@ -32,7 +33,7 @@ def slerp(a: Any, b: Any, p: Any) -> Any:
 def dense(model: CM3, train: TrainView, p: Any) -> tuple[Any, Any, Any]:
     """Users, items and the mixture in NumPy; the item graph is taken from the model."""
     streams: list[Any] = list(model.streams)
-    mixers: list[Any] = list(model.mixers)
+    mixers: list[Any] = list(model.mixture.linear)
     contents, points, masks = [], [], []
     for features, stream, mixer in zip(train.features.values(), streams, mixers):
         x = features.values.numpy().astype(np.float64)
@@ -63,7 +64,7 @@ def dense(model: CM3, train: TrainView, p: Any) -> tuple[Any, Any, Any]:
     scale = inverse(a.sum(1), 0.5)
     a = scale[:, None] * a * scale
     f = f0 + a @ f0 + a @ a @ f0 + a @ a @ a @ f0
-    theta = np.exp(array(model.preferences))
+    theta = np.exp(array(model.preferences.table))
     theta = theta / theta.sum(1, keepdims=True)
     parts = np.split(f[: len(r)], len(blocks), 1)
     users = np.concatenate([theta[:, [m]] * part for m, part in enumerate(parts)], 1)
@@ -81,7 +82,7 @@ def test_vectors_and_loss_match_numpy(tiny_train: TrainView, names: list[str]) -
     np.testing.assert_allclose(got.items, items, rtol=1e-4, atol=1e-5)
 
     terms = {name: term.item() for name, term in model.loss(BATCH).items()}
-    users, items, mix = dense(model, train, array(model.last_p))
+    users, items, mix = dense(model, train, array(model.mixture.last_p))
     u, good, bad = unit(users[[0, 3, 1]]), unit(items[[1, 3, 3]]), unit(items[[3, 0, 2]])
     assert terms["align"] == pytest.approx(((u - good) ** 2).sum(1).mean(), rel=1e-4)
     pairs = [(0, 1), (0, 2), (1, 2)]
@@ -103,9 +104,9 @@ def test_the_last_draw_can_be_scored(tiny_train: TrainView) -> None:
     model.loss(BATCH)
     after = model.embeddings().items
     assert not torch.allclose(before, after)
-    _, items, _ = dense(model, tiny_train, array(model.last_p))
+    _, items, _ = dense(model, tiny_train, array(model.mixture.last_p))
     np.testing.assert_allclose(after, items, rtol=1e-4, atol=1e-5)
-    assert "last_p" in model.state_dict()
+    assert "mixture.last_p" in model.state_dict()
 
 
 def test_absent_points_are_those_beside_them() -> None:
@@ -115,7 +116,7 @@ def test_absent_points_are_those_beside_them() -> None:
         torch.tensor([False, True, False, False]),
         torch.tensor([True, False, True, False]),
     ]
-    first, second, third = filled([a, b, c], masks)
+    first, second, third = _filled([a, b, c], masks)
     assert first[:, 0].tolist() == [1, 2, 3, 0]
     assert second[:, 0].tolist() == [1, 2, 3, 0]
     assert third[:, 0].tolist() == [3, 2, 3, 0]

@@ -9,8 +9,9 @@ import torch
 
 from graphrec.data.sampling import Batch
 from graphrec.data.train_view import TrainView
-from graphrec.models.lirdrec import LIRDRec, dct_rows
+from graphrec.models.lirdrec import LIRDRec
 from graphrec.nn.fusion import ProgressiveWeightCopying
+from graphrec.nn.projection import dct_rows
 from graphrec.training import Experiment
 from graphrec.training.checkpoint import (
     Progress,

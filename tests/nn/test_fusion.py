@@ -5,7 +5,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from graphrec.nn.fusion import slerp, spherical_bezier
+from graphrec.data.train_view import Features
+from graphrec.nn.fusion import (
+    SphericalMixture,
+    StreamAttention,
+    UserWeights,
+    WeightedSum,
+    slerp,
+    spherical_bezier,
+)
 from graphrec.nn.similarity import normalised
 
 
@@ -64,3 +72,60 @@ def test_nested_interpolation() -> None:
     ends = torch.tensor([0.0] * 5, dtype=torch.float64)
     torch.testing.assert_close(spherical_bezier([a, b, c], ends), a)
     torch.testing.assert_close(spherical_bezier([a, b, c], ends + 1), c)
+
+
+def test_streams_are_added_by_learnt_weights() -> None:
+    fusion = WeightedSum(2).double()
+    fusion.weight.data = torch.tensor([0.0, 1.0]).double()
+    blocks = [torch.tensor([[1.0, 2.0]]).double(), torch.tensor([[3.0, -1.0]]).double()]
+    share = 1 / (1 + np.e)
+    expected = share * blocks[0] + (1 - share) * blocks[1]
+    torch.testing.assert_close(fusion(blocks), expected, rtol=1e-6, atol=0)
+
+
+def test_attention_weighs_each_row_by_its_own_vectors() -> None:
+    torch.manual_seed(0)
+    fusion = StreamAttention(3).double()
+    blocks = [torch.randn(4, 3).double() for _ in range(3)]
+    w, b = (p.detach().numpy() for p in (fusion.key.weight, fusion.key.bias))
+    q = fusion.query.weight.detach().numpy()[0]
+    scores = np.stack([np.tanh(x.numpy() @ w.T + b) @ q for x in blocks], 1)
+    weights = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    expected = sum(weights[:, [m]] * x.numpy() for m, x in enumerate(blocks))
+    np.testing.assert_allclose(fusion(blocks).detach(), expected, rtol=1e-7)
+
+
+def test_user_weights_multiply_blocks_side_by_side() -> None:
+    fusion = UserWeights(2, 2).double()
+    fusion.table.data = torch.tensor([[0.0, 0.0], [0.0, 1.0]]).double()
+    blocks = [torch.ones(2, 2).double(), 2 * torch.ones(2, 2).double()]
+    share = np.e / (1 + np.e)
+    expected = [[0.5, 0.5, 1, 1], [1 - share, 1 - share, 2 * share, 2 * share]]
+    np.testing.assert_allclose(fusion(blocks).detach(), expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "fusion",
+    [WeightedSum(2), StreamAttention(3), UserWeights(4, 2)],
+    ids=lambda f: type(f).__name__,
+)
+def test_gradients_of_fusions_by_finite_differences(fusion: torch.nn.Module) -> None:
+    torch.manual_seed(0)
+    fusion = fusion.double()
+    parameters = tuple(fusion.parameters())
+    one, two = (torch.randn(4, 3, dtype=torch.double, requires_grad=True) for _ in range(2))
+    assert torch.autograd.gradcheck(
+        lambda a, b, *_: fusion([a, b]), (one, two, *parameters), atol=1e-6
+    )
+
+
+def test_a_sampled_place_is_the_same_at_every_evaluation() -> None:
+    mixture = SphericalMixture([Features.from_tensor(torch.eye(3))] * 2, 4, 0.5)
+    before = torch.get_rng_state()
+    first, second = mixture.place("sample"), mixture.place("sample")
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(first, second)
+    assert not torch.equal(first, mixture.place("sample", seed=1))
+    assert torch.equal(mixture.place("mean"), torch.full((3,), 0.5))
+    drawn = mixture.draw()
+    assert torch.equal(mixture.place("last"), drawn)

@@ -7,7 +7,7 @@ import torch
 
 from graphrec.graphs import Graph
 from graphrec.nn import propagate
-from graphrec.nn.propagation import Readout
+from graphrec.nn.propagation import LayerWeights, Readout
 
 
 @pytest.fixture
@@ -71,3 +71,17 @@ def test_bad_arguments(dense: torch.Tensor) -> None:
         propagate(graph, torch.zeros(9, 1), -1)
     with pytest.raises(ValueError, match="do not fit"):
         propagate(graph, torch.zeros(8, 1), 1)
+
+
+def test_learnt_layer_weights() -> None:
+    matrix = np.array([[0.0, 0.5, 0.0], [0.2, 0.0, 0.3], [0.0, 1.0, 0.0]])
+    graph = Graph.from_scipy(sp.csr_array(matrix), dtype=np.float64)
+    module = LayerWeights(2).double()
+    x = torch.randn(3, 2, dtype=torch.double, requires_grad=True)
+    torch.testing.assert_close(module(graph, x), propagate(graph, x, 2))
+    module.weight.data = torch.tensor([0.0, 1.0, -1.0]).double()
+    shares = np.exp([0, 1, -1]) / np.exp([0, 1, -1]).sum()
+    e = x.detach().numpy()
+    expected = shares[0] * e + shares[1] * matrix @ e + shares[2] * matrix @ matrix @ e
+    np.testing.assert_allclose(module(graph, x).detach(), expected, rtol=1e-7)
+    assert torch.autograd.gradcheck(lambda x, w: module(graph, x), (x, module.weight), atol=1e-6)

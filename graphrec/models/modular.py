@@ -1,0 +1,264 @@
+"""Modular: a recommender assembled from parts chosen by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import chain
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from graphrec.data.sampling import Batch, Sampling
+from graphrec.data.train_view import TrainView
+from graphrec.models.base import Recommender
+from graphrec.models.options import Depth, Size
+from graphrec.models.parts import Part, Plan, State, complete_part, part_class, part_names
+from graphrec.models.presets import PRESETS, TRAINING
+from graphrec.models.validation import mapping
+from graphrec.nn.similarity import normalised
+from modalities._base.errors import InputError, UnknownNameError
+
+ONE = {"propagation": "propagation", "item_graph": "item_graph", "fusion": "fusion"}
+MANY = {"streams": "stream", "branches": "branch", "losses": "loss"}
+Chosen = str | Mapping[str, Any]
+Several = Mapping[str, Any]
+
+
+class Modular(Recommender):
+    r"""A recommender assembled from registered parts.
+
+    .. math::
+        E^0 = [\text{streams}], \quad Z = \text{propagation}(E^0), \quad
+        Z_{items} \leftarrow \text{item graph}(E^0_{items}, Z_{items}), \quad
+        (u, i) = \text{fusion}(Z) + \text{norm}(\text{branches}), \quad
+        L = \sum_t w_t L_t
+
+    A preset says which parts, and every option given is laid over it, so that an ablation is one
+    option: `model.preset=freedom model.losses.content=0`, or
+    `model.preset=mmhcl model.branches.user_hypergraph=false model.losses.contrast_user=0`.
+    The presets `lightgcn`, `freedom`, `mmhcl`, `cm3` and `lirdrec` compute what the models of
+    those names compute.
+
+    Where one part is chosen (`propagation`, `item_graph`, `fusion`), give its name, or a mapping
+    of `name` and its options. Where several are (`streams`, `branches`, `losses`), give a mapping
+    of names to options; `true` takes the defaults, `false` or a weight of 0 leaves a part out,
+    and a number is the weight of a loss.
+
+    Args:
+        train: the training data.
+        preset: the composition to start from.
+        dim: d of each stream's block.
+        streams: where vectors come from: `identity`, `modalities`, `joined`, `mixture`.
+        propagation: on the user-item graph: `lightgcn`, `ngcf` or `none`.
+        item_graph: `knn`, `cooccurrence`, `mixed` or `none`.
+        fusion: of the blocks: `concat`, `sum`, `attention`, `user_weights`, `progressive`.
+        branches: `user_hypergraph`, `item_hypergraph`.
+        losses: terms and their weights: `bpr`, `softmax`, `alignment`, `uniform_users`,
+            `uniform_items`, `calibrated_items`, `content`, `reg`, `mean_square`,
+            `contrast_user`, `contrast_item`.
+        score: inner product of the vectors (`dot`) or of their directions (`cosine`).
+        epoch: an epoch goes over `interactions`, or draws `users`.
+        negatives: per positive.
+        pool: of the negatives: items of the training split, or `all`.
+
+    Raises:
+        InputError: a part that needs what the data or the composition lack, or contradicting
+            choices; the message says what would do.
+
+    Example:
+        >>> train = TrainView.from_arrays([0, 1], [0, 1], n_users=2, n_items=3)
+        >>> model = Modular(train, preset="lightgcn", dim=4, propagation={"layers": 1})
+        >>> model.embeddings().items.shape, model.completed["propagation"]["readout"]
+        (torch.Size([3, 4]), 'mean')
+    """
+
+    def __init__(
+        self,
+        train: TrainView,
+        *,
+        preset: str = "recommended",
+        dim: Size | None = None,
+        streams: Several | None = None,
+        propagation: Chosen | None = None,
+        item_graph: Chosen | None = None,
+        fusion: Chosen | None = None,
+        branches: Several | None = None,
+        losses: Several | None = None,
+        score: Literal["dot", "cosine"] | None = None,
+        epoch: Literal["interactions", "users"] | None = None,
+        negatives: Depth | None = None,
+        pool: Literal["train_items", "all"] | None = None,
+    ) -> None:
+        super().__init__(train)
+        self.completed = chosen = self.complete_options(
+            {
+                "preset": preset,
+                "dim": dim,
+                "streams": streams,
+                "propagation": propagation,
+                "item_graph": item_graph,
+                "fusion": fusion,
+                "branches": branches,
+                "losses": losses,
+                "score": score,
+                "epoch": epoch,
+                "negatives": negatives,
+                "pool": pool,
+            }
+        )
+        self.score_form = chosen["score"]
+        sampling = {name: chosen[name] for name in ("epoch", "negatives", "pool")}
+        self.sampling = Sampling(**sampling)  # type: ignore[misc]
+
+        plan = Plan(train, chosen["dim"])
+        self.streams = _several("stream", plan, chosen["streams"], "model.streams")
+        plan = replace(plan, blocks=tuple(chain.from_iterable(_read(self.streams, "names"))))
+        self.propagation = _one("propagation", plan, chosen)
+        plan = replace(plan, depth=int(self.propagation.depth))  # type: ignore[arg-type]
+        self.item_graph = _one("item_graph", plan, chosen)
+        self.fusion = _one("fusion", plan, chosen)
+        plan = replace(plan, width=int(self.fusion.width))  # type: ignore[arg-type]
+        on = [name for name, options in chosen["branches"].items() if options is not False]
+        plan = replace(plan, branches=tuple(on))
+        self.branches = _several("branch", plan, chosen["branches"])
+        self.terms = _several("loss", plan, chosen["losses"], "model.losses")
+        if not self.sampling.negatives and any(_read(self.terms, "needs_negatives")):
+            raise InputError("a loss in use needs negatives; set model.negatives to 1 or more")
+        self.n_blocks, self.depth = len(plan.blocks), plan.depth
+
+    @classmethod
+    def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Every part with all its options, from the preset and what is laid over it."""
+        name = options.get("preset") or "recommended"
+        if name not in PRESETS:
+            raise UnknownNameError("preset", name, PRESETS)
+        base = {**_PLAIN, **PRESETS[name]}
+        given = {key: value for key, value in options.items() if value is not None}
+        made: dict[str, Any] = {key: given.get(key, base[key]) for key in _PLAIN}
+        for slot, kind in ONE.items():
+            made[slot] = _complete_one(kind, slot, base[slot], given.get(slot, {}))
+        for slot, kind in MANY.items():
+            made[slot] = _complete_several(kind, slot, base[slot], given.get(slot, {}))
+        return {"preset": name, **{key: made[key] for key in _OPTIONS if key in made}}
+
+    @classmethod
+    def training_settings(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the preset was published with."""
+        return TRAINING.get(options.get("preset") or "recommended", {})
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Let every part begin."""
+        for part in self.modules():
+            if isinstance(part, Part):
+                part.begin_epoch(epoch, self.noise)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Every term, weighted."""
+        state = self.state(learning=True)
+        return {
+            name: term.weight * value
+            for term in self.terms
+            for name, value in term(state, batch).items()
+        }
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """Final vectors, directions only where scores are cosines."""
+        state = self.state(learning=False)
+        if self.score_form == "cosine":
+            return normalised(state.users), normalised(state.items)
+        return state.users, state.items
+
+    def state(self, learning: bool) -> State:
+        """The forward pass: streams, propagation, item graph, fusion, branches."""
+        blocks = [block for stream in self.streams for block in stream(learning)]
+        ego = torch.cat([torch.cat([block.users, block.items]) for block in blocks], 1)
+        z = self.propagation(ego, learning)
+        users, items = z[: self.n_users], z[self.n_users :]
+        items = self.item_graph(ego[self.n_users :], items)
+        first: tuple[Tensor, Tensor] = self.fusion(self._split(users), self._split(items))
+        sides = _read(self.branches, "side")
+        second = {side: branch() for side, branch in zip(sides, self.branches)}
+        users, items = (
+            vectors + normalised(second[side]) if side in second else vectors
+            for side, vectors in zip(("user", "item"), first)
+        )
+        return State({block.name: block for block in blocks}, *first, users, items, second)
+
+    def _split(self, z: Tensor) -> list[Tensor]:
+        """The blocks of propagated vectors: [n, depth * blocks * d] to blocks of [n, depth * d]."""
+        if self.n_blocks == 1:
+            return [z]
+        shaped = z.view(len(z), self.depth, self.n_blocks, -1)
+        return [shaped[:, :, number].flatten(1) for number in range(self.n_blocks)]
+
+
+_PLAIN: dict[str, Any] = {
+    "dim": 64,
+    "score": "dot",
+    "epoch": "interactions",
+    "negatives": 1,
+    "pool": "train_items",
+}
+_OPTIONS = ("preset", "dim", *MANY, *ONE, "score", "epoch", "negatives", "pool")
+
+
+def _read(parts: nn.ModuleList, attribute: str) -> list[Any]:
+    return [getattr(part, attribute) for part in parts]
+
+
+def _one(kind: str, plan: Plan, chosen: Mapping[str, Any]) -> Part:
+    options = dict(chosen[kind])
+    part = part_class(kind, options.pop("name"))
+    return part(plan, **options)
+
+
+def _several(
+    kind: str, plan: Plan, chosen: Mapping[str, Any], needed: str | None = None
+) -> nn.ModuleList:
+    parts = [
+        part_class(kind, name)(plan, **options)
+        for name, options in chosen.items()
+        if options is not False
+    ]
+    if needed and not parts:
+        raise InputError(f"{needed} names no {kind} in use; valid: {', '.join(part_names(kind))}")
+    return nn.ModuleList(parts)
+
+
+def _complete_one(kind: str, slot: str, base: Chosen, given: Chosen) -> dict[str, Any]:
+    """A part's name and options; options of the preset are kept where the part stays the same."""
+    start, over = _named(base, slot), _named(given, slot)
+    name = over.pop("name", start["name"])
+    options = {**start, **over} if name == start.pop("name") else over
+    return {"name": name, **complete_part(kind, name, options, slot)}
+
+
+def _named(part: Chosen, slot: str) -> dict[str, Any]:
+    return {"name": part} if isinstance(part, str) else mapping(part, f"model.{slot}")
+
+
+def _complete_several(kind: str, slot: str, base: Several, given: Several) -> dict[str, Any]:
+    """Parts by name, the preset's first; False for one that is left out."""
+    made: dict[str, Any] = {}
+    for name, value in {**base, **mapping(given, f"model.{slot}")}.items():
+        part_class(kind, name)
+        title = f"{slot}.{name}"
+        start, over = (_weighed(options, kind, title) for options in (base.get(name), value))
+        if over is False:
+            made[name] = False
+            continue
+        made[name] = complete_part(kind, name, {**(start or {}), **over}, title)
+        if kind == "loss" and made[name]["weight"] == 0:
+            made[name] = False
+    return made
+
+
+def _weighed(options: Any, kind: str, slot: str) -> Any:
+    """Options of a part as a mapping, or False where it is left out."""
+    if options is None or options is True:
+        return {}
+    if kind == "loss" and isinstance(options, (int, float)):
+        return {"weight": options} if options else False
+    return options and mapping(options, f"model.{slot}")

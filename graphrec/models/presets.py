@@ -1,0 +1,83 @@
+"""Compositions of `modular` by name: published models, and the one recommended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from graphrec.models.cm3 import CM3
+from graphrec.models.lirdrec import LIRDRec
+from graphrec.models.mmhcl import MMHCL
+
+LIGHTGCN = {
+    "streams": {"identity": {}},
+    "propagation": {"name": "lightgcn", "layers": 3},
+    "item_graph": "none",
+    "fusion": "concat",
+    "branches": {},
+    "losses": {"bpr": 1.0, "reg": {"weight": 1e-4, "form": "norm"}},
+}
+
+FREEDOM = {
+    "streams": {"identity": {}},
+    "propagation": {"name": "lightgcn", "layers": 2, "drop_ratio": 0.8},
+    "item_graph": {"name": "knn", "applied": "identities"},
+    "fusion": "concat",
+    "branches": {},
+    "losses": {"bpr": 1.0, "content": 1e-3},
+}
+
+MMHCL_ = {
+    "streams": {"identity": {}},
+    "propagation": {"name": "lightgcn", "layers": 2},
+    "item_graph": "none",
+    "fusion": "concat",
+    "branches": {"user_hypergraph": {}, "item_hypergraph": {}},
+    "losses": {
+        "bpr": 1.0,
+        "reg": {"weight": 1e-5, "form": "l2", "of": "outputs"},
+        "contrast_user": 0.3,
+        "contrast_item": 0.7,
+    },
+    "epoch": "users",
+    "pool": "all",
+}
+
+CM3_ = {
+    "streams": {"modalities": {}, "mixture": {}},
+    "propagation": {"name": "lightgcn", "layers": 3, "readout": "sum"},
+    "item_graph": {"name": "knn", "applied": "propagated"},
+    "fusion": "user_weights",
+    "branches": {},
+    "losses": {
+        "alignment": 1.0,
+        "uniform_users": 0.25,
+        "calibrated_items": {"weight": 0.25, "content": "mixture"},
+    },
+}
+
+LIRDREC = {
+    "streams": {"modalities": {}, "joined": {"transform": "dct_rows"}},
+    "propagation": {"name": "lightgcn", "layers": 2, "readout": "sum"},
+    "item_graph": {"name": "knn", "applied": "propagated"},
+    "fusion": "progressive",
+    "branches": {},
+    "losses": {"bpr": 1.0, "mean_square": 1e-4},
+}
+
+RECOMMENDED = FREEDOM
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "recommended": RECOMMENDED,
+    "lightgcn": LIGHTGCN,
+    "freedom": FREEDOM,
+    "mmhcl": MMHCL_,
+    "cm3": CM3_,
+    "lirdrec": LIRDREC,
+}
+
+TRAINING: Mapping[str, Mapping[str, Any]] = {
+    "mmhcl": MMHCL.training_defaults,
+    "cm3": CM3.training_defaults,
+    "lirdrec": LIRDRec.training_defaults,
+}

@@ -1,0 +1,346 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from graphrec.data.sampling import Batch, BatchSampler
+from graphrec.data.train_view import TrainView
+from graphrec.models import Recommender, model_class
+from graphrec.models.base import GraphModule
+from graphrec.models.modular import Modular
+from graphrec.models.parts import KINDS, Plan, part_class, part_names
+from graphrec.models.parts.registry import register_part
+from graphrec.models.presets import PRESETS
+from graphrec.models.registry import model_options
+from graphrec.training import Experiment
+from graphrec.training.config import apply_overrides
+from modalities._base.errors import InputError
+
+BATCH = Batch(torch.tensor([0, 3, 1]), torch.tensor([1, 3, 3]), torch.tensor([[3], [0], [2]]))
+Renamed = Callable[[str, int], str]
+
+
+def same(name: str, modalities: int) -> str:
+    return f"streams.0.{name}"
+
+
+def freedom(name: str, modalities: int) -> str:
+    """The two tables; what the content loss owns belongs to its term."""
+    return f"streams.0.{name}" if name in ("users", "items") else f"terms.1.{name}"
+
+
+def mmhcl(name: str, modalities: int) -> str:
+    branches = {"user_nodes": "branches.0.nodes", "item_nodes": "branches.1.nodes"}
+    return branches.get(name, f"streams.0.{name}")
+
+
+def cm3(name: str, modalities: int) -> str:
+    """Modality m is network m of the first stream; the mixture is the second stream."""
+    head, _, rest = name.partition(".")
+    if head == "mixture":
+        return f"streams.1.{name}"
+    if head == "preferences":
+        return f"fusion.weights.{rest}"
+    return streams(name, modalities)
+
+
+def lirdrec(name: str, modalities: int) -> str:
+    head, _, rest = name.partition(".")
+    if head == "fusion":
+        return f"fusion.weights.{rest}"
+    return streams(name, modalities)
+
+
+def streams(name: str, modalities: int) -> str:
+    head, number, *rest = name.split(".")
+    stream, place = (0, int(number)) if int(number) < modalities else (1, 0)
+    if head == "users":
+        return f"streams.{stream}.users.{place}"
+    network = f"networks.{place}" if stream == 0 else "network"
+    return ".".join([f"streams.{stream}.{network}", *rest])
+
+
+MAPS: dict[str, Renamed] = {"freedom": freedom, "mmhcl": mmhcl, "cm3": cm3, "lirdrec": lirdrec}
+
+
+def carried(name: str, state: dict[str, Tensor], train: TrainView) -> dict[str, Tensor]:
+    """The state of a published model under the names it has in `modular`."""
+    if name == "lightgcn":
+        users, items = state["nodes"].split([train.n_users, train.n_items])
+        return {"streams.0.users": users, "streams.0.items": items}
+    return {MAPS[name](key, len(train.features)): value for key, value in state.items()}
+
+
+def pair(name: str, train: TrainView, **options: Any) -> tuple[Recommender, Modular]:
+    published = model_class(name)(train, **{"dim": 4, **PUBLISHED[name]})
+    modular = Modular(train, preset=name, dim=4, **{**SMALL[name], **options})
+    published.double()
+    modular.double()
+    state = carried(name, published.state_dict(), train)
+    assert set(state) == set(modular.state_dict())
+    modular.load_state_dict(state)
+    return published, modular
+
+
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "lightgcn": {"reg_weight": 0.1},
+    "freedom": {"k": 3, "drop_ratio": 0.4, "content_weight": 0.1},
+    "mmhcl": {"k": 3, "reg_weight": 0.1},
+    "cm3": {"k": 3, "hidden": 5, "s_max": 0.8},
+    "lirdrec": {"k": 3, "hidden": 5, "reg_weight": 0.1},
+}
+SMALL: dict[str, dict[str, Any]] = {
+    "lightgcn": {"losses": {"reg": 0.1}},
+    "freedom": {
+        "item_graph": {"k": 3},
+        "propagation": {"drop_ratio": 0.4},
+        "losses": {"content": 0.1},
+    },
+    "mmhcl": {"branches": {"item_hypergraph": {"k": 3}}, "losses": {"reg": 0.1}},
+    "cm3": {
+        "item_graph": {"k": 3},
+        "streams": {"modalities": {"hidden": 5}},
+        "losses": {"calibrated_items": {"high": 0.8}},
+    },
+    "lirdrec": {
+        "item_graph": {"k": 3},
+        "streams": {"modalities": {"hidden": 5}, "joined": {"hidden": 5}},
+        "losses": {"mean_square": 0.1},
+    },
+}
+
+
+@pytest.mark.parametrize("names", [["text"], ["image", "text"]])
+@pytest.mark.parametrize("name", list(PUBLISHED))
+def test_presets_are_the_published_models_over_two_epochs(
+    tiny_train: TrainView, name: str, names: list[str]
+) -> None:
+    train = tiny_train.using(names)
+    models = pair(name, train)
+    optimisers = [torch.optim.Adam(model.parameters(), lr=0.01) for model in models]
+    assert models[0].sampling == models[1].sampling
+    sampler = BatchSampler(train, models[0].sampling, 4, seed=0)
+    for epoch in range(2):
+        for model in models:
+            model.train()
+            model.begin_epoch(epoch)
+        for step, batch in enumerate(sampler.epoch(epoch)):
+            losses = []
+            for model, optimiser in zip(models, optimisers):
+                torch.manual_seed(step)  # the mixture's places come from the global stream
+                optimiser.zero_grad()
+                loss = torch.stack(list(model.loss(batch).values())).sum()
+                loss.backward()
+                optimiser.step()
+                losses.append(loss.item())
+            assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+        published, modular = (model.embeddings() for model in models)
+        torch.testing.assert_close(modular.users, published.users, rtol=1e-7, atol=1e-9)
+        torch.testing.assert_close(modular.items, published.items, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", list(PUBLISHED))
+def test_presets_train_as_published(name: str) -> None:
+    settings = Experiment.parse({"model": {"name": "modular", "preset": name}}).training
+    assert settings == Experiment.parse({"model": {"name": name}}).training
+
+
+def test_options_are_laid_over_the_preset(tiny_train: TrainView) -> None:
+    options = Modular.complete_options(
+        {
+            "preset": "freedom",
+            "propagation": {"layers": 1},
+            "losses": {"content": 0, "reg": 0.5, "bpr": True},
+            "item_graph": "none",
+        }
+    )
+    assert options["propagation"] == {
+        "name": "lightgcn",
+        "layers": 1,
+        "readout": "mean",
+        "drop_ratio": 0.8,
+    }
+    assert options["losses"]["content"] is False
+    assert options["losses"]["reg"] == {"weight": 0.5, "form": "l2", "of": "ego"}
+    assert options["item_graph"] == {"name": "none"}
+    assert Modular.complete_options(options) == options
+    assert [type(t).__name__ for t in Modular(tiny_train, **options).terms] == [
+        "BPRTerm",
+        "RegulariserTerm",
+    ]
+
+
+def test_another_part_forgets_the_options_of_the_first() -> None:
+    options = Modular.complete_options({"preset": "freedom", "propagation": "ngcf"})
+    assert options["propagation"]["name"] == "ngcf"
+    assert "drop_ratio" not in options["propagation"]
+
+
+def test_one_override_is_one_ablation(tiny_train: TrainView) -> None:
+    overrides = ["model.losses.contrast_user=0", "model.branches.user_hypergraph=false"]
+    values = apply_overrides({"model": {"name": "modular", "preset": "mmhcl"}}, overrides)
+    options = Experiment.parse(values).model.options
+    model = Modular(tiny_train, **options)
+    assert [branch.side for branch in model.branches] == ["item"]
+    assert set(model.loss(BATCH)) == {"bpr", "reg", "contrast_item"}
+
+
+def test_overrides_deepen_names_and_weights() -> None:
+    values = {"model": {"name": "modular", "propagation": "ngcf", "losses": {"softmax": 0.5}}}
+    overrides = ["model.propagation.layers=1", "model.losses.softmax.temperature=0.1"]
+    model = apply_overrides(values, overrides)["model"]
+    assert model["propagation"] == {"name": "ngcf", "layers": 1}
+    assert model["losses"]["softmax"] == {"weight": 0.5, "temperature": 0.1}
+    with pytest.raises(InputError, match="empty name"):
+        apply_overrides({}, ["model.losses.=1"])
+
+
+@pytest.mark.parametrize("fusion", ["concat", "sum", "attention", "user_weights", "progressive"])
+@pytest.mark.parametrize(
+    "propagation", ["none", "lightgcn", "ngcf", {"name": "lightgcn", "readout": "learned"}]
+)
+def test_every_fusion_after_every_propagation(
+    tiny_train: TrainView, fusion: str, propagation: Any
+) -> None:
+    model = Modular(
+        tiny_train,
+        preset="cm3",
+        dim=4,
+        fusion=fusion,
+        propagation=propagation,
+        item_graph={"k": 3},
+        streams={"identity": True, "joined": {"projection": "linear", "users": "history"}},
+        losses={"calibrated_items": {"content": "features"}, "softmax": 1, "reg": 1},
+    )
+    model.begin_epoch(0)
+    torch.stack(list(model.loss(BATCH).values())).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all()
+    vectors = model.embeddings()
+    assert vectors.users.shape[1] == vectors.items.shape[1]
+
+
+@pytest.mark.parametrize(
+    "item_graph", ["none", "cooccurrence", {"name": "mixed", "k": 3, "how": "union"}]
+)
+@pytest.mark.parametrize("applied", ["identities", "propagated"])
+def test_item_graphs(tiny_train: TrainView, item_graph: Any, applied: str) -> None:
+    if item_graph != "none":
+        named = {"name": item_graph} if isinstance(item_graph, str) else item_graph
+        item_graph = {"k": 2, **named, "applied": applied}
+    model = Modular(tiny_train, preset="lightgcn", dim=4, item_graph=item_graph)
+    plain = Modular(tiny_train, preset="lightgcn", dim=4)
+    plain.load_state_dict(model.state_dict())
+    items = plain.embeddings().items
+    if item_graph != "none":
+        source = plain.streams[0].items if applied == "identities" else items
+        items = items + model.item_graph.graph.to_dense() @ source  # type: ignore[operator]
+    torch.testing.assert_close(model.embeddings().items, items)
+
+
+def test_softmax_over_the_batch_leaves_own_positives_out(tiny_train: TrainView) -> None:
+    model = Modular(
+        tiny_train,
+        preset="lightgcn",
+        dim=4,
+        losses={"bpr": 0, "reg": 0, "softmax": {"pool": "batch", "temperature": 0.5}},
+    )
+    users, items = (v.detach().numpy().astype(float) for v in model.vectors())
+    batch = Batch(torch.tensor([0, 0, 1]), torch.tensor([1, 2, 3]), BATCH.negatives)
+    u, i = users[[0, 0, 1]], items[[1, 2, 3]]
+    u, i = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (u, i))
+    e = np.exp(u @ i.T / 0.5)
+    rivals = [[2], [2], [0, 1]]
+    expected = np.mean([-np.log(e[b, b] / (e[b, b] + e[b, r].sum())) for b, r in enumerate(rivals)])
+    assert model.loss(batch)["softmax"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_cosine_scores_are_of_unit_rows(tiny_train: TrainView) -> None:
+    vectors = Modular(tiny_train, preset="lightgcn", dim=4, score="cosine").embeddings()
+    torch.testing.assert_close(vectors.items[:4].norm(dim=1), torch.ones(4))
+
+
+def test_a_module_of_ones_own_is_a_part(tiny_train: TrainView) -> None:
+    class Popular(GraphModule):
+        pass
+
+    with pytest.raises(InputError, match="unknown kind of part 'los'; did you mean 'loss'"):
+        register_part("los", "popular")
+    with pytest.raises(InputError, match="registered already"):
+        register_part("loss", "bpr")(part_class("loss", "reg"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_option_of_every_part_is_documented(kind: str) -> None:
+    for name in part_names(kind):
+        part = part_class(kind, name)
+        assert part.__doc__, name
+        for option in model_options(part):
+            assert option.help, f"{kind} {name}.{option.name}"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preset": "fredom"}, "unknown preset 'fredom'; did you mean 'freedom'"),
+        ({"losses": {"contrast_user": 1}}, "add model.branches.user_hypergraph=true"),
+        ({"losses": {"calibrated_items": {"content": "mixture"}}}, "valid: features, identity"),
+        ({"losses": {"bpr": 0, "content": 0}}, "names no loss in use; valid: bpr, softmax"),
+        ({"losses": {"bqr": 1}}, "unknown loss 'bqr'; did you mean 'bpr'"),
+        ({"losses": {"bpr": -1}}, "model.losses.bpr.weight"),
+        ({"losses": {"bpr": {"wieght": 1}}}, "did you mean 'model.losses.bpr.weight'"),
+        ({"losses": [1]}, "model.losses' must hold key: value pairs"),
+        ({"streams": {"identity": 5}}, "model.streams.identity' must hold key: value pairs"),
+        ({"losses": {"bpr": "high"}}, "model.losses.bpr' must hold key: value pairs"),
+        ({"streams": {"identity": False}}, "names no stream in use"),
+        ({"streams": {"identity": False, "modalities": {"use": ["txt"]}}}, "did you mean 'text'"),
+        ({"fusion": "user_weights"}, "weighs several blocks and there is one, 'identity'"),
+        ({"propagation": "ngcf"}, "model.propagation.readout=mean"),
+        ({"propagation": {"name": "lightgcn", "readout": "men"}}, "model.propagation.readout"),
+        ({"propagation": "lightgnc"}, "unknown propagation 'lightgnc'; did you mean 'lightgcn'"),
+        ({"item_graph": {"k": 7}}, "k=7 neighbours were asked for and the catalogue has 6 items"),
+        ({"item_graph": {"k": 3, "modality_weights": {"txt": 1}}}, "did you mean 'text'"),
+        ({"negatives": 0}, "model.negatives"),
+    ],
+)
+def test_bad_choices_are_refused_with_what_would_do(
+    tiny_train: TrainView, options: dict[str, Any], message: str
+) -> None:
+    given: dict[str, Any] = {"preset": "freedom", "item_graph": {"k": 3}, **options}
+    with pytest.raises(InputError, match=message.replace("(", r"\(")):
+        Modular(tiny_train, dim=4, **given)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"preset": "cm3"},
+        {"preset": "freedom"},
+        {"preset": "lightgcn", "branches": {"item_hypergraph": True}},
+        {"preset": "lightgcn", "losses": {"content": 1}},
+        {"preset": "lightgcn", "losses": {"calibrated_items": 1}},
+        {"preset": "lightgcn", "item_graph": "mixed"},
+        {"preset": "lightgcn", "streams": {"mixture": True}},
+    ],
+)
+def test_content_needs_features(tiny_train: TrainView, options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="needs item features and these data have none"):
+        Modular(tiny_train.using([]), dim=4, **options)
+
+
+def test_every_preset_is_complete() -> None:
+    for name in PRESETS:
+        options = Modular.complete_options({"preset": name})
+        assert Modular.complete_options(options) == options
+
+
+def test_parts_know_the_plan(tiny_train: TrainView) -> None:
+    plan = Plan(tiny_train, dim=4, blocks=("a", "b"), depth=3)
+    assert part_class("fusion", "concat")(plan).width == 24
+    assert part_class("fusion", "sum")(plan).width == 12
