@@ -29,6 +29,7 @@ BUDGET = ("training.epochs=200", "training.eval_every=5", "training.patience=3")
 METRIC = "recall@20"
 MARGIN = 0.003
 NO_BPR = ("model.losses.bpr=0",)
+PLAIN = (*NO_BPR, "model.losses.content=0", "model.losses.reg=1e-4")
 AU = (*NO_BPR, "model.losses.alignment=1", "model.losses.uniform_users=0.25")
 STAGES: dict[str, dict[str, tuple[str, ...]]] = {
     "loss": {
@@ -38,6 +39,18 @@ STAGES: dict[str, dict[str, tuple[str, ...]]] = {
         "softmax over the batch, cosine scores": (
             *NO_BPR,
             "model.losses.softmax.pool=batch",
+            "model.score=cosine",
+        ),
+        "softmax of 64 negatives": (
+            *PLAIN,
+            "model.negatives=64",
+            "model.losses.softmax.cosine=false",
+            "model.losses.softmax.temperature=1",
+        ),
+        "softmax of 64 negatives, cosine scores": (
+            *PLAIN,
+            "model.negatives=64",
+            "model.losses.softmax=1",
             "model.score=cosine",
         ),
         "alignment, uniformity": (*AU, "model.losses.uniform_items=0.25"),

@@ -133,7 +133,8 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     split: Annotated[SplitName, typer.Option(help="Which split.")] = SplitName.test,
     data: Annotated[
-        Path | None, typer.Option(help="The dataset, where it has moved since the training.")
+        Path | None,
+        typer.Option(help="The dataset, where it has moved; or other data, for alpharec."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:

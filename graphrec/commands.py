@@ -10,10 +10,14 @@ from typing import Any
 
 import polars as pl
 import yaml
+from rich.console import Console
 
 from graphrec.data.dataset import Dataset, build_dataset
 from graphrec.data.loading import load_dataset
 from graphrec.display import TrainingDisplay, frame_table, key_values, out, split_table
+from graphrec.models.modular import Modular
+from graphrec.models.parts import KINDS, part_class, part_names
+from graphrec.models.presets import PRESETS
 from graphrec.models.registry import (
     model_class,
     model_names,
@@ -102,7 +106,7 @@ def show_model(name: str) -> None:
         {
             "option": f"model.{o.name}",
             "type": o.annotation,
-            "default": str(o.default),
+            "default": _yaml(o.default),
             "what": o.help,
         }
         for o in model_options(model)
@@ -111,6 +115,35 @@ def show_model(name: str) -> None:
         console.print(frame_table(pl.DataFrame(rows)))
     else:
         console.print("no options")
+    if model.reference is not None:
+        switches = [f"model.{key}={_yaml(value)}" for key, value in model.reference.items()]
+        console.print(f"As the published code computes it: {' '.join(switches)}", markup=False)
+    if training := model.training_settings({}):
+        settings = [f"training.{key}={_yaml(value)}" for key, value in training.items()]
+        console.print(f"Trained by default with: {' '.join(settings)}", markup=False)
+    if issubclass(model, Modular):
+        _show_parts(console)
+
+
+def _yaml(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _show_parts(console: Console) -> None:
+    for kind in KINDS:
+        rows = [
+            {
+                kind.replace("_", " "): name,
+                "what": (part_class(kind, name).__doc__ or "").partition("\n")[0],
+                "options": ", ".join(
+                    f"{option.name}={_yaml(option.default)}"
+                    for option in model_options(part_class(kind, name))
+                ),
+            }
+            for name in part_names(kind)
+        ]
+        console.print(frame_table(pl.DataFrame(rows)))
+    console.print(f"Presets: {', '.join(PRESETS)}")
 
 
 def prepare_dataset(

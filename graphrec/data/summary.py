@@ -78,9 +78,10 @@ def feature_errors(store: FeatureStore) -> dict[str, int]:
 
 
 def graph_health(dataset: Dataset, name: str, k: int = 10) -> dict[str, Any]:
-    """Statistics of a modality's kNN graph, self-loops left out."""
+    """Statistics of a modality's kNN graph (k at most the number of items), without self-loops."""
     from graphrec.graphs import graph_statistics, knn_graph
 
+    k = max(1, min(k, dataset.n_items))
     stats = graph_statistics(dataset.train.graph(knn_graph, name, k=k, include_self=False))
     return {
         "neighbours per item": f"{stats.mean_degree:.2f}",

@@ -128,6 +128,15 @@ class Graph:
             shape=(len(rows), self.shape[1]),
         )
 
+    def dropout(self, share: float) -> Graph:
+        """The graph with a share of its entries set to 0 at random, the others scaled up.
+
+        Entries are drawn one by one, so a symmetric graph does not stay so. Randomness is that of
+        torch's global generator.
+        """
+        values = torch.nn.functional.dropout(self.values, share)
+        return replace(self, values=values, symmetric=False)
+
     def multiply(self, x: Tensor) -> Tensor:
         """A x without gradients; x has shape [columns, d]. See `benchmarks/spmm.py`."""
         if x.device.type == "cpu" and x.dtype == torch.float32:

@@ -18,7 +18,9 @@ from graphrec.models.options import Depth, Size, Temperature
 from graphrec.nn.contrast import sampled_softmax
 from graphrec.nn.projection import JoinedFeatures
 from graphrec.nn.propagation import propagate
-from graphrec.nn.similarity import normalised, pair_scores
+from graphrec.nn.similarity import chosen_scores, normalised, pair_scores
+
+UserMean = Literal["all", "leave_one_out"]
 
 _PARAMETERS = 4.8e6
 
@@ -34,6 +36,9 @@ class AlphaRec(Recommender):
 
     f is a LeakyReLU of slope 0.01. Nothing belongs to a single user or item. The mean and W_1
     commute, so users cost one sparse product instead of a dense layer.
+
+    Because nothing does, a trained network serves other data with features of the same encoder:
+    `graphrec evaluate RUN --data OTHER`.
 
     Traps: a training user's x_u holds the very item to be predicted, as published; the published
     figures were selected on test. Features of one modality are taken as they are; of several,
@@ -51,6 +56,8 @@ class AlphaRec(Recommender):
         network: `mlp`, or one `linear` layer without bias.
         temperature: tau. Published between 0.15 and 0.2.
         negatives: per positive.
+        user_mean: in training, over `all` of a user's items, as published, or `leave_one_out`:
+            without the positive of the step (a user who has nothing else starts at 0).
 
     Raises:
         InputError: the training data have no features.
@@ -62,6 +69,8 @@ class AlphaRec(Recommender):
         torch.Size([3, 4])
     """
 
+    reference: ClassVar[Mapping[str, Any] | None] = {"user_mean": "all"}
+    transferable: ClassVar[bool] = True
     training_defaults: ClassVar[Mapping[str, Any]] = {"lr": 5e-4, "batch_size": 4096}
 
     def __init__(
@@ -74,10 +83,11 @@ class AlphaRec(Recommender):
         network: Literal["mlp", "linear"] = "mlp",
         temperature: Temperature = 0.15,
         negatives: Size = 256,
+        user_mean: UserMean = "all",
     ) -> None:
         super().__init__(train)
         require_features(train, "AlphaRec")
-        self.layers, self.temperature = layers, temperature
+        self.layers, self.temperature, self.user_mean = layers, temperature, user_mean
         self.sampling = Sampling(epoch="users", negatives=negatives, pool="all")  # type: ignore[misc]
         self.graph = train.graph(user_item_graph)
         self.history = train.graph(history_graph)
@@ -96,10 +106,11 @@ class AlphaRec(Recommender):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Each positive against its negatives, by cosine."""
         rows, users, positives, negatives = node_rows(batch, self.n_users)
-        z = normalised(propagate(self.graph, self._start(), self.layers, rows))
+        left_out = batch if self.user_mean == "leave_one_out" else None
+        z = normalised(propagate(self.graph, self._start(left_out), self.layers, rows))
         user = z[users]
         good = pair_scores(user, z[positives])
-        bad = pair_scores(user.unsqueeze(1), z[negatives])
+        bad = chosen_scores(user, z, negatives)
         return {"softmax": sampled_softmax(good, bad, self.temperature)}
 
     def vectors(self) -> tuple[Tensor, Tensor]:
@@ -107,15 +118,27 @@ class AlphaRec(Recommender):
         z = normalised(propagate(self.graph, self._start(), self.layers))
         return z[: self.n_users], z[self.n_users :]
 
-    def _start(self) -> Tensor:
+    def _start(self, left_out: Batch | None = None) -> Tensor:
         """Z^0 of users, then items; zero where there is no content."""
         x, present = self.features.table, self.features.present
         items = x @ self.first.weight.T  # [I, h], the bias comes after the mean
-        known = self.history.degrees > 0
-        layer = torch.cat([self.history @ items, items])
+        users, known = self.history @ items, self.history.degrees > 0
+        if left_out is not None:
+            users, known = self._without(left_out, users, known, items, present)
+        layer = torch.cat([users, items])
         mask = torch.cat([known, present]).unsqueeze(1)
         if self.first.bias is not None:
             layer = layer + self.first.bias
         if self.second is not None:
             layer = self.second(leaky_relu(layer, 0.01))
         return torch.where(mask, layer, 0.0)
+
+    def _without(
+        self, batch: Batch, users: Tensor, known: Tensor, items: Tensor, present: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Means of users, and who has one, without the batch's positives (one per user)."""
+        u, i = batch.users, batch.positives
+        n, gone = self.history.degrees[u].unsqueeze(1), present[i].unsqueeze(1)
+        rest = (n * users[u] - items[i]) / (n - 1).clamp_min(1)
+        users = users.index_copy(0, u, torch.where(gone, rest, users[u]))
+        return users, known.index_copy(0, u, known[u] & ~(gone & (n == 1)).squeeze(1))

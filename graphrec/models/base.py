@@ -61,6 +61,10 @@ class Recommender(GraphModule):
     sampling: ClassVar[Sampling] = Sampling()
     factorised: ClassVar[bool] = True
     trainable: ClassVar[bool] = True
+    transferable: ClassVar[bool] = False
+    """No parameter belongs to a user or an item, so other data can be scored untrained."""
+    reference: ClassVar[Mapping[str, Any] | None] = None
+    """Options with which the model computes what the published code does; None: there is none."""
     training_defaults: ClassVar[Mapping[str, Any]] = {}
     """Settings of `training` the model was published with, used where none are given."""
 

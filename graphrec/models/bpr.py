@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -37,6 +40,8 @@ class BPR(Recommender):
         >>> BPR(train, dim=4).score(torch.tensor([0])).shape
         torch.Size([1, 3])
     """
+
+    reference: ClassVar[Mapping[str, Any] | None] = {"variant": "faithful"}
 
     def __init__(
         self,

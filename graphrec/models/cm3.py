@@ -69,6 +69,7 @@ class CM3(Recommender):
         torch.Size([3, 8])
     """
 
+    reference: ClassVar[Mapping[str, Any] | None] = {"eval_mix": "last"}
     training_defaults: ClassVar[Mapping[str, Any]] = {"patience": 10}
 
     def __init__(

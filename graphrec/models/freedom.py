@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +71,8 @@ class FREEDOM(Recommender):
         >>> FREEDOM(train, dim=4, k=2).graph
         Graph(5 x 5, 4 edges, density 0.16, symmetric)
     """
+
+    reference: ClassVar[Mapping[str, Any] | None] = {"variant": "faithful"}
 
     def __init__(
         self,

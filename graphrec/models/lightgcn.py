@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -47,6 +50,8 @@ class LightGCN(Recommender):
         >>> LightGCN(train, dim=4).embeddings().items.shape
         torch.Size([3, 4])
     """
+
+    reference: ClassVar[Mapping[str, Any] | None] = {"variant": "faithful"}
 
     def __init__(
         self,

@@ -71,6 +71,7 @@ class LIRDRec(Recommender):
         torch.Size([3, 8])
     """
 
+    reference: ClassVar[Mapping[str, Any] | None] = {"variant": "faithful"}
     training_defaults: ClassVar[Mapping[str, Any]] = {"lr": 1e-4}
 
     def __init__(

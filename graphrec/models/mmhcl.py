@@ -74,6 +74,11 @@ class MMHCL(Recommender):
         torch.Size([3, 4])
     """
 
+    reference: ClassVar[Mapping[str, Any] | None] = {
+        "anchor": "fused",
+        "hypergraph_norm": "clique",
+        "contrast_nodes": None,
+    }
     sampling: ClassVar[Sampling] = Sampling(epoch="users", pool="all")
     training_defaults: ClassVar[Mapping[str, Any]] = {
         "lr": 1e-4,

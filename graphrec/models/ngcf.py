@@ -33,7 +33,8 @@ class NGCF(Recommender):
 
     Traps: the code's default graph (`norm`) is row-stochastic with self-loops, the paper's is
     symmetric; the code has two activations and biases, the paper one and none; its published
-    figures were selected on test. Dropout of edges, off in the published commands, is left out.
+    figures were selected on test. What its help calls shares to keep are shares dropped, and
+    dropout of nodes is off in the published commands.
 
     Source: Neural Graph Collaborative Filtering, 2019, arXiv 1905.08108.
 
@@ -43,6 +44,7 @@ class NGCF(Recommender):
         layers: L.
         reg_weight: lambda.
         dropout: message dropout, the share set to zero.
+        node_dropout: share of the graph's entries left out, drawn anew at every step.
         variant: `faithful` to the authors' code (norm, two activations, biases, regularised
             outputs), or `corrected` to the paper (symmetric, one activation, no biases) with the
             regulariser on layer 0.
@@ -58,6 +60,7 @@ class NGCF(Recommender):
         torch.Size([3, 16])
     """
 
+    reference: ClassVar[Mapping[str, Any] | None] = {"variant": "faithful"}
     training_defaults: ClassVar[Mapping[str, Any]] = {"lr": 1e-4}
 
     def __init__(
@@ -68,6 +71,7 @@ class NGCF(Recommender):
         layers: Depth = 3,
         reg_weight: Weight = 1e-5,
         dropout: Share = 0.1,
+        node_dropout: Share = 0.0,
         variant: Variant = "faithful",
         adjacency: Adjacency | None = None,
         activations: Literal[1, 2] | None = None,
@@ -93,6 +97,7 @@ class NGCF(Recommender):
             bias=chosen(bias, variant, faithful=True, corrected=False),
             self_loop=kind == "symmetric",
             dropout=dropout,
+            node_dropout=node_dropout,
         )
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:

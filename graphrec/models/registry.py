@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Annotated, Any, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
 from torch import nn
@@ -105,7 +106,7 @@ def model_options(model: type[nn.Module]) -> list[Option]:
     return [
         Option(
             parameter.name,
-            _shown(parameter, hints.get(parameter.name)),
+            _shown(hints.get(parameter.name, parameter.annotation)),
             parameter.default,
             texts.get(parameter.name, ""),
         )
@@ -131,13 +132,23 @@ def _keywords(model: type[nn.Module]) -> list[inspect.Parameter]:
     return [p for p in parameters if p.kind is p.KEYWORD_ONLY]
 
 
-def _shown(parameter: inspect.Parameter, hint: Any) -> str:
-    """The annotation as written, or for a bounded number its type and bounds."""
-    if get_origin(hint) is not Annotated:
-        return str(parameter.annotation)
-    number, bounds = hint.__origin__, [b for f in hint.__metadata__ for b in f.metadata]
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    said = [
-        f"{sign} {getattr(b, n):g}" for b in bounds for n, sign in signs.items() if hasattr(b, n)
-    ]
-    return f"{number.__name__} {', '.join(said)}".strip()
+def _shown(hint: Any) -> str:
+    """A type in words: bounds of a number, the values to choose from."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        bounds = [bound for field in hint.__metadata__ for bound in getattr(field, "metadata", ())]
+        signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+        said = [
+            f"{sign} {getattr(bound, name):g}"
+            for bound in bounds
+            for name, sign in signs.items()
+            if hasattr(bound, name)
+        ]
+        return f"{_shown(hint.__origin__)} {', '.join(said)}".strip()
+    if origin is Literal:
+        return ", ".join(str(value) for value in arguments)
+    if origin in (Union, UnionType):
+        return " or ".join(_shown(argument) for argument in arguments)
+    if origin is not None:
+        return f"{origin.__name__.lower()} of {' to '.join(_shown(a) for a in arguments)}"
+    return {type(None): "null", Any: "anything"}.get(hint, getattr(hint, "__name__", str(hint)))

@@ -29,7 +29,7 @@ from graphrec.nn.losses import bpr_loss, embedding_norm
 from graphrec.nn.ngcf import NGCFPropagation
 from graphrec.nn.projection import ContentNetwork, FeatureProjection, JoinedFeatures
 from graphrec.nn.propagation import LayerWeights, propagate
-from graphrec.nn.similarity import all_scores, normalised, pair_scores
+from graphrec.nn.similarity import all_scores, chosen_scores, normalised, pair_scores
 
 __all__ = [
     "ContentNetwork",
@@ -46,6 +46,7 @@ __all__ = [
     "all_scores",
     "bpr_loss",
     "calibrated_uniformity",
+    "chosen_scores",
     "embedding_norm",
     "node_contrast",
     "normalised",

@@ -36,6 +36,8 @@ class NGCFPropagation(nn.Module):
         bias: learn b_1 and b_2.
         self_loop: add E^l to the linear term only, as the paper does with its symmetric graph.
         dropout: share of the elements of a layer's output that training sets to zero.
+        node_dropout: share of the graph's entries that training leaves out, drawn anew at every
+            step and the same for all layers; the others are scaled up.
 
     Shapes:
         input: x [N, d] and a graph [N, N]; output [N, (L + 1) d], or [R, (L + 1) d] for `rows`.
@@ -56,9 +58,11 @@ class NGCFPropagation(nn.Module):
         bias: bool = True,
         self_loop: bool = False,
         dropout: float = 0.0,
+        node_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.activations, self.self_loop, self.dropout = activations, self_loop, dropout
+        self.activations, self.self_loop = activations, self_loop
+        self.dropout, self.node_dropout = dropout, node_dropout
         self.linear = nn.ParameterList(_xavier(dim, dim) for _ in range(layers))  # W_1
         self.affinity = nn.ParameterList(_xavier(dim, dim) for _ in range(layers))  # W_2
         columns = layers if bias else 0
@@ -67,6 +71,8 @@ class NGCFPropagation(nn.Module):
 
     def forward(self, graph: Graph, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """All layers of the nodes, or of `rows` only; the last layer is computed for those."""
+        if self.training and self.node_dropout:
+            graph = graph.dropout(self.node_dropout)
         outputs = [_at(x, rows)]
         layers = len(self.linear)
         for layer in range(layers):

@@ -20,6 +20,7 @@ from graphrec.models.registry import model_class
 from graphrec.training.checkpoint import has_checkpoint, load_checkpoint, restore_model
 from graphrec.training.folder import RunFolder
 from graphrec.training.train import best_model, measure, ranker_of
+from graphrec.training.transfer import evaluate_elsewhere
 from modalities._base.errors import InputError, UnknownNameError, nearest
 from modalities._base.files import atomic_folder, write_json
 
@@ -85,17 +86,21 @@ class Run:
 
         Args:
             split: `valid` or `test`.
-            dataset: the data of the run; default: read again from where they were.
+            dataset: the data of the run; default: read again from where they were. Other data are
+                scored by models whose parameters belong to no user or item, such as `alpharec`.
             device: auto, cpu, cuda or cuda:N.
 
         Raises:
-            InputError: the run is not finished, or the dataset is gone or not that of the run.
+            InputError: the run is not finished, or the dataset is gone, or is not that of the run
+                and the model or the features do not allow for another.
         """
         if split not in ("valid", "test"):
             raise UnknownNameError("split", split, ["valid", "test"])
         self.folder.require_finished()
         experiment = self.folder.experiment().on_device(device)
         found = dataset or self._dataset(experiment.data.path)
+        if found.data_id != self.folder.manifest()["ids"]["data_id"]:
+            return evaluate_elsewhere(self.folder, found, experiment, split).metrics
         dataset = self.folder.prepare(found, experiment)
         ranker = ranker_of(best_model(self.folder, dataset, experiment))
         return measure(self.folder, dataset, experiment, ranker, split).metrics

@@ -32,8 +32,8 @@ class LearntFeatures:
     `modality/step/name`).
 
     Args:
-        recipes: by modality, what it is made of: `of` (identities by name), `transforms`, and
-            `fitted` (identity of the rows learnt from, or None).
+        recipes: by modality, what it is made of: `of` (identities by name), `encoders` (what made
+            those), `transforms`, and `fitted` (identity of the rows learnt from, or None).
         arrays: by the name above.
     """
 
@@ -107,22 +107,41 @@ def fit_features(dataset: Dataset, section: FeaturesSection) -> tuple[Dataset, L
     return made, maker.learnt
 
 
-def apply_features(dataset: Dataset, section: FeaturesSection, learnt: LearntFeatures) -> Dataset:
+def apply_features(
+    dataset: Dataset, section: FeaturesSection, learnt: LearntFeatures, *, other: bool = False
+) -> Dataset:
     """The same features again, from what was learnt then.
+
+    Args:
+        dataset: the data.
+        section: the configuration.
+        learnt: what the transforms learnt.
+        other: these are other data, of which the encoders only have to be the same.
 
     Raises:
         InputError: `learnt` belongs to other features or transforms.
     """
-    return _Maker(dataset, section, learnt).dataset()
+    return _Maker(dataset, section, learnt, compared="encoders" if other else "of").dataset()
+
+
+def encoder_of(store: FeatureStore) -> dict[str, Any]:
+    """What made the features, whatever columns were read and however they are stored."""
+    return {key: value for key, value in store.spec.items() if key not in ("content", "stored")}
 
 
 class _Maker:
     """Makes the modalities of a run, each once; learns where nothing was learnt before."""
 
     def __init__(
-        self, dataset: Dataset, section: FeaturesSection, known: LearntFeatures | None = None
+        self,
+        dataset: Dataset,
+        section: FeaturesSection,
+        known: LearntFeatures | None = None,
+        *,
+        compared: str = "of",
     ) -> None:
         _check_names(dataset, section)
+        self._compared = compared
         self._dataset, self._section, self._known = dataset, section, known
         self._made: dict[str, FeatureStore] = {}
         self.learnt = LearntFeatures()
@@ -156,9 +175,10 @@ class _Maker:
             "of": {part: store.feature_id for part, store in parts.items()},
             "transforms": options.transforms,
         }
-        table, states = self._run(name, recipe, transforms, table, rows)
+        encoders = {part: encoder_of(store) for part, store in parts.items()}
+        table, states = self._run(name, {**recipe, "encoders": encoders}, transforms, table, rows)
         fitted = digest(np.packbits(rows), *(pairs or ())) if any(states) else None
-        self._remember(name, {**recipe, "fitted": fitted}, states)
+        self._remember(name, {**recipe, "encoders": encoders, "fitted": fitted}, states)
         kinds = {store.modality for store in parts.values()}
         return FeatureStore.from_arrays(
             table.values,
@@ -195,7 +215,8 @@ class _Maker:
                 "features/ is lost or its config.yaml was changed: train the run again"
             )
         recorded = self._known.recipes[name]
-        for key, value in recipe.items():
+        for key in (self._compared, "transforms"):
+            value = recipe[key]
             if recorded.get(key) != value:
                 raise InputError(
                     f"the run's features '{name}' were made with {key} {recorded.get(key)}, now "

@@ -21,7 +21,7 @@ from graphrec._version import __version__
 from graphrec.data.dataset import Dataset
 from graphrec.models.base import Embeddings
 from graphrec.training.config import Experiment
-from graphrec.training.features import LearntFeatures, apply_features
+from graphrec.training.features import LearntFeatures, apply_features, encoder_of
 from modalities._base.errors import InputError
 from modalities._base.files import (
     atomic_file,
@@ -95,7 +95,8 @@ class RunFolder:
                 folder.log(learnt.describe())
             for name in sorted(set(experiment.features.modalities) - set(learnt.recipes)):
                 folder.log(f"features.{name} has no effect: features.use does not name '{name}'")
-            manifest = {**_manifest(experiment, dataset), "test": test}
+            encoders = {name: encoder_of(store) for name, store in dataset.features.items()}
+            manifest = {**_manifest(experiment, dataset), "encoders": encoders, "test": test}
             write_json(temporary / "manifest.json", manifest)
         return cls(path)
 
@@ -153,13 +154,41 @@ class RunFolder:
             InputError: `dataset` is not the one the run used.
         """
         self.check_dataset(dataset, [])
+        dataset = self._with_features(dataset, experiment)
+        self.check_dataset(dataset, list(self.manifest()["ids"]["features"]))
+        return dataset
+
+    def prepare_other(self, dataset: Dataset, experiment: Experiment) -> Dataset:
+        """Other data with features of the same encoders, transformed as the run learnt to.
+
+        Raises:
+            InputError: a modality is absent, or another encoder made it.
+        """
+        made = self._with_features(dataset, experiment, other=True)
+        for name, expected in self.manifest().get("encoders", {}).items():
+            found = encoder_of(made.features[name])
+            if expected.get("encoder") == "transformed":
+                continue  # what it was made of has been compared already
+            differing = [k for k in {**expected, **found} if expected.get(k) != found.get(k)]
+            if differing:
+                said = ", ".join(
+                    f"{key} {expected.get(key)!r} there, {found.get(key)!r} here"
+                    for key in sorted(differing)
+                )
+                raise InputError(
+                    f"features '{name}' of the other data are not of the encoder the run was "
+                    f"trained with ({said}); encode them with that one"
+                )
+        return made
+
+    def _with_features(
+        self, dataset: Dataset, experiment: Experiment, *, other: bool = False
+    ) -> Dataset:
         used = list(self.manifest()["ids"]["features"])
         section = experiment.features.model_copy(update={"use": used})
         folder = self.path / "features"
         learnt = LearntFeatures.load(folder) if folder.is_dir() else LearntFeatures()
-        dataset = apply_features(dataset, section, learnt)
-        self.check_dataset(dataset, used)
-        return dataset
+        return apply_features(dataset, section, learnt, other=other)
 
     def check_dataset(self, dataset: Dataset, names: list[str]) -> None:
         """Raise unless `dataset` is what the run used, in all identities that matter to it.

@@ -197,6 +197,14 @@ def test_models_are_listed_with_their_options(call: Call) -> None:
     assert code == 0
     assert "model.drop_ratio" in out
     assert "2211.06924" in out
+    assert "faithful, corrected" in out
+    code, out, _ = call("models", "cm3")
+    assert "As the published code computes it: model.eval_mix=last" in out
+    assert "training.patience=10" in out
+    code, out, _ = call("models", "modular")
+    assert code == 0
+    for name in ("mixture", "user_weights", "item_hypergraph", "calibrated_items", "Presets:"):
+        assert name in out
 
 
 def test_show_and_split(call: Call, data: Path, tmp_path: Path) -> None:

@@ -98,3 +98,26 @@ def test_published_settings_are_the_defaults(tiny_train: TrainView) -> None:
     assert (sampling.epoch, sampling.negatives, sampling.pool) == ("users", 256, "all")
     with pytest.raises(InputError, match="needs item features"):
         AlphaRec(tiny_train.using([]))
+
+
+def test_leaving_the_positive_out_of_the_users_mean(tiny_train: TrainView) -> None:
+    train = tiny_train.using(["text"])  # item 4 has none; user 3 has item 3 alone
+    model = AlphaRec(train, dim=3, hidden=5, user_mean="leave_one_out")
+    batch = Batch(torch.tensor([0, 3, 2]), torch.tensor([1, 3, 4]), torch.tensor([[3], [0], [5]]))
+    without = TrainView.from_arrays(
+        [0, 0, 1, 1, 2, 2, 4, 4],
+        [0, 2, 1, 3, 0, 2, 2, 4],
+        n_users=5,
+        n_items=6,
+        features=dict(train.features),
+    )
+    other = AlphaRec(without, dim=3, hidden=5)
+    other.load_state_dict(model.state_dict())
+    other.graph = model.graph
+    z = torch.cat([*other.vectors()])
+    scores = z[[0, 3, 2]] @ z[5:].T / 0.15
+    pairs = [(0, 1, 3), (1, 3, 0), (2, 4, 5)]
+    losses = [torch.logaddexp(scores[b, g], scores[b, j]) - scores[b, g] for b, g, j in pairs]
+    expected = torch.stack(losses).mean().item()
+    assert model.loss(batch)["softmax"].item() == pytest.approx(expected, rel=1e-5)
+    assert model._start(batch)[3].abs().sum() == 0

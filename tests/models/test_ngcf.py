@@ -136,3 +136,31 @@ def test_published_settings_are_the_defaults(tiny_train: TrainView) -> None:
     model = NGCF(tiny_train)
     assert (model.sampling.epoch, model.sampling.pool) == ("users", "all")
     assert model.propagation.linear_bias[0].abs().max() <= (6 / 65) ** 0.5
+
+
+def test_node_dropout_leaves_out_the_same_entries_in_every_layer(tiny_train: TrainView) -> None:
+    model = NGCF(tiny_train, dim=3, layers=2, dropout=0.0, node_dropout=0.5)
+    ego = torch.cat([model.users, model.items])
+    torch.manual_seed(3)
+    graph = model.graph.dropout(0.5)
+    kept = graph.values != 0
+    assert 0 < kept.sum() < len(kept)
+    torch.testing.assert_close(graph.values[kept], 2 * model.graph.values[kept])
+    model.eval()
+    expected = model.propagation(graph, ego)
+    model.train()
+    torch.manual_seed(3)
+    torch.testing.assert_close(model.propagation(model.graph, ego), expected)
+    assert not torch.allclose(model.propagation(model.graph, ego), expected)
+    got = model.embeddings()
+    whole = NGCF(tiny_train, dim=3, layers=2)
+    whole.load_state_dict(model.state_dict())
+    torch.testing.assert_close(got.items, whole.embeddings().items)
+
+
+def test_gradients_flow_through_a_graph_with_dropout(tiny_train: TrainView) -> None:
+    graph = NGCF(tiny_train, dim=3).graph.dropout(0.5)
+    x = torch.randn(graph.shape[1], 2, requires_grad=True)
+    weight = torch.randn(graph.shape[0], 2)
+    ((graph @ x) * weight).sum().backward()
+    torch.testing.assert_close(x.grad, graph.to_dense().T @ weight)

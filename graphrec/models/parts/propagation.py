@@ -101,6 +101,7 @@ class NGCFStage(Propagation):
         activations: 1 or 2.
         bias: learn biases.
         dropout: share of a layer's elements set to zero while learning.
+        node_dropout: share of the graph's entries left out while learning.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class NGCFStage(Propagation):
         activations: Literal[1, 2] = 2,
         bias: bool = True,
         dropout: Share = 0.0,
+        node_dropout: Share = 0.0,
     ) -> None:
         super().__init__()
         self.layers, self.readout = layers, readout
@@ -125,6 +127,7 @@ class NGCFStage(Propagation):
             bias=bias,
             self_loop=adjacency == "symmetric",
             dropout=dropout,
+            node_dropout=node_dropout,
         )
 
     def forward(self, x: Tensor, learning: bool) -> Tensor:

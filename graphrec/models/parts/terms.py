@@ -21,7 +21,7 @@ from graphrec.nn.contrast import (
 )
 from graphrec.nn.losses import bpr_loss, embedding_norm
 from graphrec.nn.projection import FeatureProjection, JoinedFeatures
-from graphrec.nn.similarity import normalised, pair_scores
+from graphrec.nn.similarity import chosen_scores, normalised, pair_scores
 from modalities._base.errors import InputError
 
 Spread = Literal["negatives", "positives"]
@@ -95,9 +95,8 @@ class SoftmaxTerm(Term):
         if self.cosine:
             user, good = normalised(user), normalised(good)
         if self.pool == "sampled":
-            bad = rows(state.items, negatives(batch))
-            bad = normalised(bad) if self.cosine else bad
-            worse = pair_scores(user.unsqueeze(1), bad)
+            items = normalised(state.items) if self.cosine else state.items
+            worse = chosen_scores(user, items, negatives(batch))
         else:
             worse = user @ good.T
             same = batch.users[:, None] == batch.users
