@@ -32,15 +32,15 @@ NO_BPR = ("model.losses.bpr=0",)
 PLAIN = (*NO_BPR, "model.losses.content=0", "model.losses.reg=1e-4")
 AU = (*NO_BPR, "model.losses.alignment=1", "model.losses.uniform_users=0.25")
 STAGES: dict[str, dict[str, tuple[str, ...]]] = {
+    "learning rate": {
+        "0.001": (),
+        "0.003": ("training.lr=3e-3",),
+        "0.01": ("training.lr=1e-2",),
+    },
     "loss": {
-        "bpr, content bpr (freedom)": (),
+        "as it is": (),
         "bpr, reg": ("model.losses.content=0", "model.losses.reg=1e-4"),
         "softmax over the batch": (*NO_BPR, "model.losses.softmax.pool=batch"),
-        "softmax over the batch, cosine scores": (
-            *NO_BPR,
-            "model.losses.softmax.pool=batch",
-            "model.score=cosine",
-        ),
         "softmax of 64 negatives": (
             *PLAIN,
             "model.negatives=64",
@@ -151,7 +151,8 @@ def _trained(work: Path, path: Path, dataset: Dataset, options: tuple[str, ...])
     """Validation metric of a composition; test stays closed."""
     values = {"data": {"path": str(path.resolve())}, "model": {"name": "modular"}}
     experiment = Experiment.parse(apply_overrides(values, [*BUDGET, *options]))
-    folder = work / f"{dataset.name}-{digest(experiment.to_dict()['model'])[:12]}"
+    made = experiment.to_dict()
+    folder = work / f"{dataset.name}-{digest(made['model'], made['training'])[:12]}"
     if not (folder / "manifest.json").is_file():
         train_run(dataset, experiment, folder, test=False)
     elif load_run(folder).folder.manifest()["status"] != "finished":
