@@ -28,17 +28,21 @@ def main() -> None:
     parser.add_argument("--better", required=True)
     parser.add_argument("--base", required=True)
     arguments = parser.parse_args()
-    found = {}
-    for metric in METRICS:
-        better, base = (
-            per_user(arguments.runs, name, metric) for name in (arguments.better, arguments.base)
-        )
-        joined = better.join(base, on="user", suffix="_base")
-        found[metric] = interval((joined["value"] - joined["value_base"]).to_numpy())
+    found = gain(arguments.runs, arguments.better, arguments.base)
     results = json.loads(arguments.results.read_text(encoding="utf-8"))
     results.setdefault("differences", {})[f"{arguments.better} - {arguments.base}"] = found
     write_json(arguments.results, results)
     print(json.dumps(found, indent=2))
+
+
+def gain(runs: Path, better: str, base: str) -> dict[str, dict[str, float]]:
+    """Differences of users' metrics, averaged over the seeds of each, with their intervals."""
+    found = {}
+    for metric in METRICS:
+        tables = [per_user(runs, label, metric) for label in (better, base)]
+        joined = tables[0].join(tables[1], on="user", suffix="_base")
+        found[metric] = interval((joined["value"] - joined["value_base"]).to_numpy())
+    return found
 
 
 def interval(differences: NDArray[np.float64], draws: int = 10_000) -> dict[str, float]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from difference import METRICS, interval, per_user
+from difference import gain
 from reproduction import summarise, train_seeds
 
 from graphrec.data.dataset import Dataset, build_dataset
@@ -95,12 +95,7 @@ def _shuffled(store: FeatureStore) -> FeatureStore:
 
 
 def _difference(runs: Path, better: str, base: str) -> dict[str, dict[str, float]]:
-    found = {}
-    for metric in METRICS:
-        tables = [per_user(runs, _slug(label), metric) for label in (better, base)]
-        joined = tables[0].join(tables[1], on="user", suffix="_base")
-        found[metric] = interval((joined["value"] - joined["value_base"]).to_numpy())
-    return found
+    return gain(runs, _slug(better), _slug(base))
 
 
 def _slug(label: str) -> str:

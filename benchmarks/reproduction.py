@@ -1,11 +1,12 @@
 """Train models on a dataset with several seeds and keep the figures as JSON.
 
     python benchmarks/reproduction.py DIR --runs RUNS --out benchmarks/results/NAME.json \
-        --model lightgcn --seeds 0 1 2 training.eval_every=5 training.patience=6
+        --model lightgcn freedom --seeds 0 1 2 training.eval_every=5 training.patience=6
 
 Run folders go to RUNS/<model>-<seed>; a run that was cut off is continued, a finished one is read.
-Call it once per model with the same --out: each call replaces its own model's rows. Rankings are
-selected on validation; test is opened once per run, at its best epoch.
+Call it again with the same --out for other models or options: each call replaces its own models'
+rows. Epochs are selected on validation; test is opened once per run, at its best epoch. Every
+model's gain over --base, user by user, is added where both have been trained.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from difference import gain
 
 import graphrec
 from graphrec.data.dataset import Dataset
@@ -34,23 +36,33 @@ SHOWN = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 def main() -> None:
     arguments = _arguments()
     dataset = load_dataset(arguments.dataset)
-    label = arguments.label or arguments.model
-    rows = train_seeds(
-        dataset,
-        arguments.dataset,
-        arguments.model,
-        label,
-        arguments.seeds,
-        arguments.runs,
-        arguments.overrides,
-    )
     results = _read(arguments.out)
     results["dataset"] = dataset.name
     results["data_id"], results["split_id"] = dataset.data_id, dataset.split_id
-    found = {**summarise(rows, arguments.overrides), "features": dataset.feature_ids}
-    results.setdefault("models", {})[label] = found
-    write_json(arguments.out, results)
-    print(json.dumps(found["mean"], indent=2))
+    for model in arguments.model:
+        label = arguments.label or model
+        rows = train_seeds(
+            dataset,
+            arguments.dataset,
+            model,
+            label,
+            arguments.seeds,
+            arguments.runs,
+            arguments.overrides,
+        )
+        used = load_run(arguments.runs / f"{label}-{arguments.seeds[0]}").folder.manifest()
+        found = {**summarise(rows, arguments.overrides), "features": used["ids"]["features"]}
+        results.setdefault("models", {})[label] = found
+        _add_gains(results, arguments.runs, arguments.base)
+        write_json(arguments.out, results)
+        print(label, json.dumps(found["mean"], indent=2), flush=True)
+
+
+def _add_gains(results: dict[str, Any], runs: Path, base: str) -> None:
+    """Differences of users' metrics to the base, averaged over seeds, with intervals."""
+    for label in results["models"]:
+        if label != base and all(any(runs.glob(f"{name}-[0-9]*")) for name in (label, base)):
+            results.setdefault("differences", {})[f"{label} - {base}"] = gain(runs, label, base)
 
 
 def train_seeds(
@@ -115,8 +127,9 @@ def _read(path: Path) -> dict[str, Any]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train with several seeds")
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", nargs="+", required=True)
     parser.add_argument("--label", help="name of the rows; default: the model")
+    parser.add_argument("--base", default="lightgcn", help="the model gains are measured against")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)

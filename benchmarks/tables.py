@@ -10,10 +10,12 @@ import json
 import re
 import statistics
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+EPOCHS = 200  # of a run on Sports
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -32,17 +34,78 @@ def catalogue_table(results: dict[str, Any]) -> str:
     return "\n".join([*lines, "", note])
 
 
-def sports_table(results: dict[str, Any]) -> str:
-    """Mean and range over seeds on Amazon Sports."""
+def models_table(results: dict[str, Any]) -> str:
+    """Models on one dataset: mean and deviation over seeds, gain over LightGCN."""
     shown = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
-    lines = _header(["model", "seeds", "valid recall@20", *(f"test {name}" for name in shown)])
-    for name, found in results["models"].items():
+    names = ["model", "seeds", "epochs", "valid recall@20", *(f"test {name}" for name in shown)]
+    lines = _header([*names, "gain in recall@20"])
+    ranked = sorted(results["models"].items(), key=lambda item: -item[1]["mean"]["test_recall@20"])
+    for name, found in ranked:
         runs = found["runs"]
-        seeds = ", ".join(str(run["seed"]) for run in runs)
-        cells = [_mean([run["valid"]["recall@20"] for run in runs])]
-        cells += [_mean([run["test"][metric] for run in runs]) for metric in shown]
-        lines.append(_row([name, seeds, *cells]))
-    return "\n".join([*lines, "", results["note"]])
+        cells = [str(len(runs)), _range([run["best_epoch"] for run in runs])]
+        cells.append(_deviation([run["valid"]["recall@20"] for run in runs]))
+        cells += [_deviation([run["test"][metric] for run in runs]) for metric in shown]
+        lines.append(_row([name, *cells, _gain(results, f"{name} - lightgcn")]))
+    for name, hours in results.get("not_run", {}).items():
+        said = f"not run (est. {hours:.1f} h)"
+        lines.append(_row([name, "", "", said, *[""] * (len(shown) + 1)]))
+    return "\n".join([*lines, "", _note(results)])
+
+
+def _note(results: dict[str, Any]) -> str:
+    budgets: dict[str, list[str]] = {}
+    for name, found in results["models"].items():
+        said = " ".join(_quoted(option) for option in found["overrides"])
+        budgets.setdefault(said, []).append(name)
+    seeds = {tuple(run["seed"] for run in found["runs"]) for found in results["models"].values()}
+    features = [found["features"] for found in results["models"].values()]
+    ids = {"data_id": results["data_id"], "split_id": results["split_id"], **features[0]}
+    command = "python benchmarks/reproduction.py DIR --runs RUNS --out FILE --model"
+    commands = [f"`{command} {' '.join(names)} {said}`" for said, names in budgets.items()]
+    many = max(seeds, key=len)
+    return (
+        "Mean \u00b1 standard deviation over the seeds ("
+        + ", ".join(str(seed) for seed in many)
+        + "); epochs selected on validation recall@20 (their range), test opened once per run; "
+        "the gain is the difference of users' test recall@20 to lightgcn, averaged over seeds, "
+        "with its 95 % interval over users. "
+        + ", ".join(f"{name} `{value}`" for name, value in ids.items())
+        + f". {results['source']} "
+        + "; ".join(commands)
+        + "."
+    )
+
+
+def _hours_not_run(run: Mapping[str, Any]) -> dict[str, float]:
+    """Hours of an epoch budget, from the step times measured on the same data."""
+    path = RESULTS / "models.json"
+    if not path.is_file():
+        return {}
+    steps = json.loads(path.read_text(encoding="utf-8"))["models"]
+    return {
+        name: found["seconds_per_epoch"] * EPOCHS / 3600
+        for name, found in steps.items()
+        if name not in run
+    }
+
+
+def _quoted(option: str) -> str:
+    return f'"{option}"' if set(option) & set("[]{} ") else option
+
+
+def _gain(results: dict[str, Any], name: str) -> str:
+    found = results.get("differences", {}).get(name, {}).get("recall@20")
+    return f"{found['mean']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]" if found else ""
+
+
+def _range(values: list[int]) -> str:
+    return str(values[0]) if len(set(values)) == 1 else f"{min(values)}-{max(values)}"
+
+
+def _deviation(values: list[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.4f}"
+    return f"{statistics.fmean(values):.4f} \u00b1 {statistics.stdev(values):.4f}"
 
 
 def encoders_table(results: dict[str, Any]) -> str:
@@ -54,10 +117,8 @@ def encoders_table(results: dict[str, Any]) -> str:
         runs = found["runs"]
         cells = [_mean([run["valid"]["recall@20"] for run in runs])]
         cells += [_mean([run["test"][metric] for run in runs]) for metric in shown]
-        gain = results["differences"].get(f"{name} - lightgcn", {}).get("recall@20")
-        said = f"{gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]" if gain else ""
         label = "none (lightgcn)" if name == "lightgcn" else name
-        lines.append(_row([label, *cells, said]))
+        lines.append(_row([label, *cells, _gain(results, f"{name} - lightgcn")]))
     return "\n".join([*lines, "", results["note"]])
 
 
@@ -98,9 +159,50 @@ def encoding_table(results: dict[str, Any]) -> str:
     return "\n".join([*lines, "", note])
 
 
+def steps_table(results: dict[str, Any]) -> str:
+    """A training step of every model beside its textbook form."""
+    lines = _header(
+        ["model", "s / step", "textbook", "ratio (spread)", "MiB", "textbook", "s / epoch"]
+    )
+    for name, found in results["models"].items():
+        seconds, memory = found["seconds_per_step"], found["memory_mib"]
+        ratio = "does not fit"
+        if "ratio" in found:
+            low, high = found["spread"]
+            ratio = f"{found['ratio']:.2f} ({low:.2f}-{high:.2f})"
+        book = f"{seconds['textbook']:.3f}" if "textbook" in seconds else ""
+        held = f"{memory['textbook']:.0f}" if "textbook" in memory else ""
+        mine = [f"{seconds['ours']:.3f}", book, ratio, f"{memory['ours']:.0f}", held]
+        lines.append(_row([name, *mine, f"{found['seconds_per_epoch']:.1f}"]))
+    setting = results["setting"]
+    note = (
+        f"Medians of {setting['pairs']} alternating steps on {setting['processor']}, "
+        f"{setting['threads']} threads, torch {setting['torch']}; default options, batch sizes as "
+        "published; MiB beyond what was held before the first step."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def recipe_table(results: dict[str, Any]) -> str:
+    """What the search for the recommended composition tried."""
+    names = [dataset["name"] for dataset in results["datasets"]]
+    lines = _header(["question", "answer", *(f"{name} valid recall@20" for name in names), ""])
+    for stage, found in results["stages"].items():
+        for label, row in found["candidates"].items():
+            cells = [f"{row['valid'][name]:.4f}" for name in names]
+            mark = "chosen" if label == found.get("chosen") else ""
+            lines.append(_row([stage, label, *cells, mark]))
+    return "\n".join(lines)
+
+
 TABLES = {
     "catalogue": catalogue_table,
-    "sports": sports_table,
+    "sports": models_table,
+    "hm": models_table,
+    "lastfm": models_table,
+    "catalogue_models": models_table,
+    "models": steps_table,
+    "recipe": recipe_table,
     "encoders": encoders_table,
     "training": training_table,
     "encoding": encoding_table,
@@ -113,8 +215,11 @@ def main() -> None:
     after = before
     for name, table in TABLES.items():
         path = RESULTS / f"{name}.json"
-        if path.is_file():
-            after = _replaced(after, name, table(json.loads(path.read_text(encoding="utf-8"))))
+        if path.is_file() and f"<!-- results:{name} -->" in before:
+            results = json.loads(path.read_text(encoding="utf-8"))
+            if name == "sports":
+                results["not_run"] = _hours_not_run(results["models"])
+            after = _replaced(after, name, table(results))
     if "--check" in sys.argv and after != before:
         sys.exit("README.md is not up to date; run python benchmarks/tables.py")
     readme.write_text(after, encoding="utf-8")
