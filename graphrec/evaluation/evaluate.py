@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from graphrec.evaluation.beyond import BEYOND, Catalogue
 from graphrec.evaluation.held_out import HeldOut, SplitData
 from graphrec.evaluation.metrics import (
     METRICS,
@@ -37,7 +38,8 @@ class EvaluationOptions:
     """How rankings are measured; two runs compare only under equal options.
 
     Args:
-        metrics: names of `graphrec.evaluation.metrics.METRICS`.
+        metrics: names of `graphrec.evaluation.metrics.METRICS`, and of
+            `graphrec.evaluation.beyond.BEYOND` for what accuracy does not tell.
         ks: cut-offs; the largest is the length of the lists.
         mask: `train`: only training items leave the ranking, for valid and for test, as usual in
             the literature; `train+valid`: for test the validation items leave too.
@@ -61,10 +63,10 @@ class EvaluationOptions:
         object.__setattr__(self, "metrics", tuple(self.metrics))
         object.__setattr__(self, "ks", tuple(self.ks))
         if not self.metrics:
-            raise InputError(f"name at least one metric of {', '.join(METRICS)}")
+            raise InputError(f"name at least one metric of {', '.join([*METRICS, *BEYOND])}")
         for name in self.metrics:
-            if name not in METRICS:
-                raise UnknownNameError("metric", name, METRICS)
+            if name not in METRICS and name not in BEYOND:
+                raise UnknownNameError("metric", name, [*METRICS, *BEYOND])
         if not self.ks or min(self.ks) < 1:
             raise InputError(f"cut-offs are whole numbers of at least 1, got {list(self.ks)}")
         for field, choices in _CHOICES.items():
@@ -79,7 +81,8 @@ class Evaluation:
     Args:
         metrics: mean over users by name, such as `recall@20`.
         users: int64 [n], the users measured.
-        per_user: one value per user by name; float64 [n].
+        per_user: one value per user by name; float64 [n], NaN where it is not defined. Metrics of
+            all lists together, such as coverage, are only in `metrics`.
         topk: the ranked lists, rows as `users`.
         n_dropped: users with held-out items but no training interaction, not measured.
     """
@@ -141,11 +144,37 @@ def evaluate(
         topk.items,
         held_out.indptr,
         held_out.items,
-        options.metrics,
+        [name for name in options.metrics if name in METRICS],
         options.ks,
         ndcg_ideal=options.ndcg_ideal,
         recall_denominator=options.recall_denominator,
         map_denominator=options.map_denominator,
     )
-    means = {name: float(values.mean()) for name, values in per_user.items()}
+    together = _beyond(dataset, topk, options, per_user)
+    means = {name: float(np.nanmean(values)) for name, values in per_user.items()} | together
+    means = {name: means[name] for name in _in_order(options)}
     return Evaluation(means, held_out.users, per_user, topk, held_out.n_dropped)
+
+
+def _beyond(
+    dataset: SplitData, topk: TopK, options: EvaluationOptions, per_user: PerUser
+) -> dict[str, float]:
+    """Add what is defined for users to `per_user`; return what is not."""
+    asked = [name for name in options.metrics if name in BEYOND]
+    together: dict[str, float] = {}
+    if not asked:
+        return together
+    catalogue = Catalogue.of(dataset.train)  # type: ignore[attr-defined]
+    lists = topk.items.cpu().numpy().astype(np.int64)
+    for name in asked:
+        for k in options.ks:
+            value = catalogue.measure(name, lists, k)
+            if isinstance(value, float):
+                together[f"{name}@{k}"] = value
+            else:
+                per_user[f"{name}@{k}"] = value
+    return together
+
+
+def _in_order(options: EvaluationOptions) -> list[str]:
+    return [f"{name}@{k}" for name in options.metrics for k in options.ks]

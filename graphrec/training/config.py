@@ -141,7 +141,7 @@ class EvaluationSection(_Section):
     """How rankings are measured; see `graphrec.evaluation`.
 
     Args:
-        metrics: names without the cut-off.
+        metrics: names without the cut-off; coverage, gini, popularity, novelty and diversity too.
         ks: cut-offs.
         mask: `train`: only training items leave the ranking; `train+valid`: at test time the
             validation items too.
