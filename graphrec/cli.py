@@ -145,6 +145,42 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Such as recall@20; repeat for several.")
+    ] = None,
+    split: Annotated[SplitName, typer.Option(help="Which measurements.")] = SplitName.test,
+    base: Annotated[
+        str | None, typer.Option(help="Gains are over this variant (label or run); default: first.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="RUN=NAME", help="Name a run; repeat for several.")
+    ] = None,
+    test: Annotated[str, typer.Option(help="t, wilcoxon or randomisation.")] = "t",
+    form: Annotated[
+        str, typer.Option("--format", help="table, markdown, latex, csv or json.")
+    ] = "table",
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="A table for each kind of data, split, evaluation.")
+    ] = False,
+) -> None:
+    """Compare finished runs: means, gains with intervals and paired tests; nothing is measured."""
+    from graphrec.commands import show_comparison
+
+    show_comparison(
+        runs,
+        metric or [],
+        label or [],
+        form,
+        split=split.value,
+        base=base,
+        test=test,
+        anyway=anyway,
+    )
+
+
+@app.command()
 def recommend(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     user: Annotated[list[str], typer.Option(help="External user id; repeat for several.")],

@@ -81,6 +81,30 @@ def show_evaluation(run: Path, split: str, data: Path | None, device: str) -> No
     out().print(split_table({split: metrics}, ks))
 
 
+def show_comparison(
+    runs: Sequence[Path], metrics: Sequence[str], labels: Sequence[str], form: str, **how: Any
+) -> None:
+    """`graphrec compare`."""
+    from graphrec.experiments.compare import METRICS, compare_runs
+    from graphrec.experiments.render import FORMATS, render, tables
+
+    if form not in FORMATS:
+        raise UnknownNameError("format", form, FORMATS)
+    named = dict(_label(text) for text in labels)
+    compared = compare_runs(list(runs), metrics=metrics or METRICS, labels=named, **how)
+    if form == "table":
+        out().print(tables(compared))
+    else:
+        print(render(compared, form))
+
+
+def _label(text: str) -> tuple[str, str]:
+    run, equals, name = text.rpartition("=")
+    if not (run and equals and name):
+        raise InputError(f"--label takes RUN=NAME, got '{text}'")
+    return run, name
+
+
 def show_recommendations(run: Path, users: Sequence[str], k: int, *, include_seen: bool) -> None:
     """`graphrec recommend`."""
     table = load_run(run).recommend(users, k, include_seen=include_seen)

@@ -1,0 +1,171 @@
+"""A comparison as text: for the terminal, Markdown, LaTeX, CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from graphrec.evaluation.significance import Difference, mark
+from graphrec.experiments.compare import Comparison, Score, Variant
+from modalities._base.errors import UnknownNameError
+
+FORMATS = ("table", "markdown", "latex", "csv", "json")
+
+
+def render(comparisons: Sequence[Comparison], form: str) -> str:
+    """The comparisons as text in one of `FORMATS` but `table`, which `tables` makes.
+
+    Raises:
+        UnknownNameError: another format.
+    """
+    if form == "markdown":
+        return "\n\n".join(_markdown(one) for one in comparisons)
+    if form == "latex":
+        return "\n\n".join(_latex(one) for one in comparisons)
+    if form == "csv":
+        return _csv(comparisons)
+    if form == "json":
+        return json.dumps([to_dict(one) for one in comparisons], indent=2)
+    raise UnknownNameError("format", form, FORMATS)
+
+
+def tables(comparisons: Sequence[Comparison]) -> RenderableType:
+    """The comparisons for a terminal."""
+    parts: list[RenderableType] = []
+    for one in comparisons:
+        table = Table(title=_title(one), title_justify="left")
+        for name in _header(one):
+            table.add_column(name, justify="left" if name == "model" else "right")
+        best = _best(one)
+        for variant in one.variants:
+            cells = _cells(one, variant)
+            for place, metric in enumerate(one.metrics):
+                if best[metric] == variant.label:
+                    cells[2 + 2 * place] = f"[bold]{cells[2 + 2 * place]}[/]"
+            table.add_row(*(cell.replace(" [", r" \[") for cell in cells))
+        parts += [table, *one.notes]
+    return Group(*parts)
+
+
+def to_dict(comparison: Comparison) -> dict[str, Any]:
+    """Plain values; infinite effect sizes become null."""
+    return json.loads(json.dumps(asdict(comparison)), parse_constant=lambda _: None)
+
+
+def _markdown(one: Comparison) -> str:
+    names = _header(one)
+    best = _best(one)
+    lines = ["| " + " | ".join(names) + " |", "|-|" + "-:|" * (len(names) - 1)]
+    for variant in one.variants:
+        cells = _cells(one, variant)
+        for place, metric in enumerate(one.metrics):
+            if best[metric] == variant.label:
+                cells[2 + 2 * place] = f"**{cells[2 + 2 * place]}**"
+        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+    return "\n".join([f"**{_title(one)}**", "", *lines, "", *one.notes])
+
+
+def _latex(one: Comparison) -> str:
+    names = _header(one)
+    best = _best(one)
+    lines = [
+        r"\begin{table}",
+        rf"\caption{{{_escaped(_title(one))}. {_escaped(' '.join(one.notes))}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(names) - 1)}}}",
+        r"\toprule",
+        " & ".join(_escaped(name) for name in names) + r" \\",
+        r"\midrule",
+    ]
+    for variant in one.variants:
+        cells = [_escaped(cell) for cell in _cells(one, variant)]
+        for place, metric in enumerate(one.metrics):
+            if best[metric] == variant.label:
+                cells[2 + 2 * place] = rf"\textbf{{{cells[2 + 2 * place]}}}"
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\u00b1": r"$\pm$",
+    "<": r"$<$",
+    ">": r"$>$",
+}
+
+
+def _escaped(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+_COLUMNS = (
+    *("dataset", "data_id", "split_id", "split", "variant", "seeds", "metric"),
+    *("mean", "low", "high", "deviation"),
+    *("base", "gain", "gain_low", "gain_high", "p", "p_holm", "effect"),
+)
+
+
+def _csv(comparisons: Sequence[Comparison]) -> str:
+    """One line for each variant and metric, at full precision."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for one in comparisons:
+        for variant in one.variants:
+            for metric in one.metrics:
+                score, gain = variant.scores[metric], variant.gains.get(metric)
+                row = [one.dataset, one.data_id, one.split_id, one.split, variant.label]
+                row += [" ".join(map(str, variant.seeds)), metric]
+                values: list[Any] = [score.mean, score.low, score.high, score.deviation]
+                if gain:
+                    values += [one.base, gain.mean, gain.low, gain.high, gain.p]
+                    values += [variant.p[metric], gain.effect]
+                writer.writerow([*row, *values, *[""] * (11 - len(values))])
+    return text.getvalue()
+
+
+def _title(one: Comparison) -> str:
+    return f"{one.dataset}, {one.split} (split {one.split_id[:8]})"
+
+
+def _header(one: Comparison) -> list[str]:
+    names = ["model", "seeds"]
+    for metric in one.metrics:
+        names += [metric, "gain"]
+    return names
+
+
+def _cells(one: Comparison, variant: Variant) -> list[str]:
+    cells = [variant.label, str(len(variant.seeds))]
+    for metric in one.metrics:
+        gain = variant.gains.get(metric)
+        cells += [_score(variant.scores[metric]), _gain(gain, variant.p[metric]) if gain else ""]
+    return cells
+
+
+def _score(score: Score) -> str:
+    spread = "" if score.deviation is None else f" \u00b1 {score.deviation:.4f}"
+    return f"{score.mean:.4f}{spread}"
+
+
+def _gain(gain: Difference, p: float) -> str:
+    return f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] {mark(p)}".rstrip()
+
+
+def _best(one: Comparison) -> dict[str, str]:
+    return {m: max(one.variants, key=lambda v: v.scores[m].mean).label for m in one.metrics}
