@@ -145,6 +145,21 @@ def evaluate(
 
 
 @app.command()
+def ablate(
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help="YAML file of the study.")],
+    out: Annotated[Path, typer.Option(help="Folder of the study; run again to continue.")],
+    data: Annotated[Path | None, typer.Option(help="Dataset, instead of the file's.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Runs trained at a time.")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+) -> None:
+    """Train every variant of a study, then open test once for each and compare them."""
+    from graphrec.commands import run_ablation
+
+    run_ablation(study, out, data, workers=workers, threads=threads, dry_run=dry_run)
+
+
+@app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
     metric: Annotated[

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import yaml
 from rich.console import Console
+from rich.table import Table
 
 from graphrec.data.dataset import Dataset, build_dataset
 from graphrec.data.loading import load_dataset
@@ -79,6 +80,63 @@ def show_evaluation(run: Path, split: str, data: Path | None, device: str) -> No
     metrics = loaded.evaluate("test" if split == "test" else "valid", dataset, device=device)
     ks = loaded.folder.experiment().evaluation.ks
     out().print(split_table({split: metrics}, ks))
+
+
+def run_ablation(
+    path: Path,
+    folder: Path,
+    data: Path | None,
+    *,
+    workers: int,
+    threads: int | None,
+    dry_run: bool,
+) -> None:
+    """`graphrec ablate`."""
+    from graphrec.experiments.compare import compare_runs
+    from graphrec.experiments.plan import StudyPlan
+    from graphrec.experiments.render import tables
+    from graphrec.experiments.study import Study
+
+    values = read_config(path)
+    plan = StudyPlan.parse({**values, "data": str(data)} if data is not None else values)
+    study = Study(plan, folder)
+    console = out()
+    console.print(_plan_table(study))
+    if dry_run:
+        return
+    again = f"graphrec ablate {path} --out {folder}"
+    with _interruptible(again):
+        result = study.run(workers=workers, threads=threads, tell=console.print)
+    if result.finished:
+        labels = {str(study.path(run)): run.variant for run in plan.runs}
+        first = next(str(study.path(r)) for r in plan.runs if study.path(r) in result.finished)
+        compared = compare_runs(
+            result.finished, metrics=plan.metrics, labels=labels, base=first, anyway=True
+        )
+        console.print(tables(compared))
+    shared = ", ".join(f"{count} {what}" for what, count in sorted(result.counts.items()))
+    console.print(f"Shared work: {shared}" if shared else "", markup=False)
+    if result.failed:
+        raise InputError(
+            f"{len(result.failed)} of {len(plan.runs)} runs failed (see above); "
+            f"the others are finished. Run again to try them anew: {again}"
+        )
+
+
+def _plan_table(study: Any) -> Table:
+    plan = study.plan
+    table = Table(title=f"{plan.name}: {len(plan.runs)} runs", title_justify="left")
+    for name in ("variant", "split", "seeds", "state"):
+        table.add_column(name)
+    for variant in plan.variants:
+        of = [run for run in plan.runs if run.variant == variant]
+        for split in dict.fromkeys(run.split for run in of):
+            runs = [run for run in of if run.split == split]
+            states = [study.status(run) for run in runs]
+            said = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
+            seeds = ", ".join(str(run.seed) for run in runs)
+            table.add_row(variant, split or "given", seeds, said)
+    return table
 
 
 def show_comparison(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +15,14 @@ import torch
 from torch import Tensor
 
 from modalities._base.errors import InputError, UnknownNameError
+from modalities._base.files import locked
 from modalities._base.identity import digest
 
 if TYPE_CHECKING:
     from modalities import FeatureStore
 
 Kind = Literal["image", "text", "audio", "joint", "other"]
+_LOG = logging.getLogger("graphrec.graphs")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -210,7 +214,7 @@ class TrainView:
             getattr(builder, "__module__", ""),
             getattr(builder, "__qualname__", ""),
             getattr(builder, "version", 0),
-            [list(args), dict(kwargs)],
+            _arguments(builder, self, *args, **kwargs),
             self._inputs(builder),
         )
         if key not in self._graphs:
@@ -230,18 +234,42 @@ class TrainView:
     def _build(self, builder: Any, key: str, *args: Any, **kwargs: Any) -> Any:
         load, path = getattr(builder, "load", None), self._cache_path(builder, key)
         if load is None or path is None:
-            return builder(self, *args, **kwargs)
-        if path.is_file():
-            with suppress(InputError):  # a damaged file is built again
-                return load(path)
-        graph = builder(self, *args, **kwargs)
-        with suppress(OSError):  # a cache that cannot be written is only slower
-            path.parent.mkdir(parents=True, exist_ok=True)
-            graph.save(path)
+            return self._built(builder, *args, **kwargs)
+        if (known := self._read(load, path)) is not None:
+            return known
+        with ExitStack() as stack:
+            with suppress(OSError):  # a cache that cannot be written is only slower
+                stack.enter_context(locked(path.with_suffix(".lock")))
+            if (known := self._read(load, path)) is not None:  # another process made it meanwhile
+                return known
+            graph = self._built(builder, *args, **kwargs)
+            with suppress(OSError):
+                graph.save(path)
         return graph
+
+    def _built(self, builder: Any, *args: Any, **kwargs: Any) -> Any:
+        graph = builder(self, *args, **kwargs)
+        _LOG.info("graph built: %s", getattr(builder, "__name__", builder))
+        return graph
+
+    def _read(self, load: Callable[[Path], Any], path: Path) -> Any:
+        if not path.is_file():
+            return None
+        with suppress(InputError):  # a damaged file is built again
+            graph = load(path)
+            _LOG.info("graph read: %s", path.stem.partition("-")[0])
+            return graph
+        return None
 
     def _cache_path(self, builder: Any, key: str) -> Path | None:
         return self.cache / f"{builder.__name__}-{key}.safetensors" if self.cache else None
+
+
+def _arguments(builder: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """What a builder is called with besides the data, by name, defaults included."""
+    bound = inspect.signature(builder).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return dict(list(bound.arguments.items())[1:])
 
 
 class _Chosen(Mapping[str, Features]):

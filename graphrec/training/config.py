@@ -257,10 +257,10 @@ def read_config(path: Path) -> dict[str, Any]:
     """Read a YAML file of nested sections.
 
     Raises:
-        InputError: the file is missing, not YAML, or not a mapping.
+        InputError: the file is missing, not YAML, not a mapping, or names a key twice.
     """
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise InputError(f"configuration file '{path}' does not exist") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -268,6 +268,19 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"'{path}' must hold sections such as 'training:', got {value!r}")
     return value
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that occurs twice, which YAML would silently overwrite."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"'{twice}' occurs twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -296,14 +309,26 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
                 f"override '{override}' is not of the form section.key=value, "
                 "such as training.epochs=10"
             )
-        *path, last = name.split(".")
-        if not all((*path, last)):
+        if not all(name.split(".")):
             raise InputError(f"override '{override}' has an empty name between its dots")
-        target = result.setdefault(section, {})
-        for step in path:
-            target[step] = target = _deeper(target.get(step), f"{section}.{step}")
-        target[last] = _yaml_value(override, text)
+        set_option(result, key, _yaml_value(override, text))
     return result
+
+
+def set_option(values: dict[str, Any], option: str, value: Any) -> None:
+    """Set a dotted option in nested values, in place; what lies on the way is copied.
+
+    Example:
+        >>> values = {"model": {"losses": {"bpr": 1}}}
+        >>> set_option(values, "model.losses.reg", 0.5)
+        >>> values
+        {'model': {'losses': {'bpr': 1, 'reg': 0.5}}}
+    """
+    section, *path, last = option.split(".")
+    target = values.setdefault(section, {})
+    for step in path:
+        target[step] = target = _deeper(target.get(step), f"{section}.{step}")
+    target[last] = value
 
 
 def _deeper(value: Any, title: str) -> dict[str, Any]:

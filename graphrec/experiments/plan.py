@@ -1,0 +1,271 @@
+"""A study as it is declared: a base, axes, and the runs they amount to."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from graphrec.data.splits import METHODS
+from graphrec.models.validation import mapping, reject_unknown, validated
+from graphrec.training.config import Experiment, read_config, set_option
+from modalities._base.errors import InputError, UnknownNameError
+from modalities._base.identity import digest
+
+Design = Literal["grid", "one-at-a-time", "list"]
+Options = Mapping[str, Any]
+
+SHORT = {
+    "model": "model.name",
+    "features": "features.use",
+    "encoder": "features.use",
+    "modalities": "features.use",
+    "seed": "training.seed",
+}
+"""Axes with names of their own, and the options they set."""
+SECTIONS = ("data", "features", "model", "training", "evaluation")
+
+
+class _Study(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "study"
+    data: str | None = None
+    base: dict[str, Any] = {}
+    design: Design = "grid"
+    axes: dict[str, Any] = {}
+    variants: dict[str, Any] = {}
+    seeds: list[int] = Field(default=[0], min_length=1)
+    splits: dict[str, Any] = {}
+    encode: dict[str, Any] = {}
+    metrics: list[str] = Field(default=["recall@20", "ndcg@20"], min_length=1)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a study.
+
+    Args:
+        variant: label, the same for all seeds and splits.
+        seed: of training.
+        split: name of the split, or None for the dataset's own.
+        values: the experiment's configuration, nested.
+    """
+
+    variant: str
+    seed: int
+    split: str | None
+    values: Options
+
+    @property
+    def folder(self) -> str:
+        """Name of the run folder."""
+        words = re.sub(r"[^a-z0-9.=+-]+", "_", self.variant.lower()).strip("_")[:60]
+        parts = [words, digest(self.variant)[:6]]
+        if self.split is not None:
+            parts.append(re.sub(r"[^A-Za-z0-9-]+", "_", self.split))
+        return "-".join([*parts, str(self.seed)])
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a study will do, complete and checked.
+
+    Args:
+        name: of the study.
+        data: dataset folder.
+        runs: in order.
+        splits: how each named split is made: `method` and `seed`.
+        encode: requests by name of modality: `encoder`, `content` and more.
+        metrics: that its tables show.
+        declared: the study as it was given.
+    """
+
+    name: str
+    data: str
+    runs: tuple[PlannedRun, ...]
+    splits: Options = field(default_factory=dict)
+    encode: Options = field(default_factory=dict)
+    metrics: tuple[str, ...] = ("recall@20", "ndcg@20")
+    declared: Options = field(default_factory=dict)
+
+    @property
+    def variants(self) -> list[str]:
+        """Labels, in order."""
+        return list(dict.fromkeys(run.variant for run in self.runs))
+
+    @property
+    def base(self) -> str:
+        """The variant that the others are measured against: the first."""
+        return self.variants[0]
+
+    @property
+    def study_id(self) -> str:
+        """Identity of what was declared."""
+        return digest(dict(self.declared))
+
+    @classmethod
+    def read(cls, path: Path) -> StudyPlan:
+        """Read a YAML file.
+
+        Raises:
+            InputError: the file cannot be read, or declares what cannot be.
+        """
+        return cls.parse(read_config(path))
+
+    @classmethod
+    def parse(cls, values: Options) -> StudyPlan:
+        """Check a declaration and lay out its runs.
+
+        Raises:
+            InputError: an unknown key, axis, option or model, an empty grid, two variants of one
+                name, or a configuration that is not valid.
+        """
+        study = validated(_Study, values, "study", "")
+        if study.data is None:
+            raise InputError("the study names no dataset; give data: FOLDER")
+        reject_unknown(study.base, SECTIONS, "base.")
+        _check_splits(study.splits)
+        encode = {name: mapping(given, f"encode.{name}") for name, given in study.encode.items()}
+        variants = list(_variants(study))
+        _refuse_twins(variants)
+        runs = tuple(
+            PlannedRun(label, seed, split, _values(study, settings, seed))
+            for label, settings in variants
+            for split in (study.splits or [None])
+            for seed in _seeds(study, settings)
+        )
+        for run in runs:
+            _check(run, study.metrics)
+        return cls(
+            name=study.name,
+            data=study.data,
+            runs=runs,
+            splits=study.splits,
+            encode=encode,
+            metrics=tuple(study.metrics),
+            declared=study.model_dump(mode="json"),
+        )
+
+
+def _variants(study: _Study) -> Iterator[tuple[str, Options]]:
+    """Label and settings (by dotted option) of every variant."""
+    axes = {name: _choices(name, given) for name, given in study.axes.items() if name != "seed"}
+    if study.design == "list" or (study.variants and not axes):
+        if axes:
+            raise InputError("design 'list' takes variants; axes belong to a grid")
+        if not study.variants:
+            raise InputError("the study has no variants; name at least one, or give axes")
+        for label, settings in study.variants.items():
+            given = mapping(settings or {}, f"variants.{label}")
+            yield label, {_option(key): value for key, value in given.items()}
+        return
+    if study.variants:
+        raise InputError(f"variants belong to design 'list'; this study is a {study.design}")
+    if study.design == "grid":
+        if not axes:
+            raise InputError("the grid is empty: give axes, such as model: [lightgcn, freedom]")
+        for choice in itertools.product(*(choices.items() for choices in axes.values())):
+            settings = {key: value for _, options in choice for key, value in options.items()}
+            yield ", ".join(label for label, _ in choice), settings
+        return
+    yield "base", {}
+    for name, choices in axes.items():
+        for label, options in choices.items():
+            yield label if "=" in label else f"{name}={label}", options
+
+
+def _choices(axis: str, given: Any) -> dict[str, Options]:
+    """The values of an axis by label: `[a, b]`, or `{label: value}`."""
+    option = _option(axis)
+    if isinstance(given, Mapping):
+        labelled = {str(label): value for label, value in given.items()}
+    elif isinstance(given, Sequence) and not isinstance(given, str):
+        bare = axis in SHORT and axis != "seed"
+        labelled = {}
+        for value in given:
+            label = _shown(value) if bare else f"{axis}={_shown(value)}"
+            if label in labelled:
+                raise InputError(f"axis '{axis}' has the value {_shown(value)} twice")
+            labelled[label] = value
+    else:
+        raise InputError(f"axis '{axis}' must be a list of values, or label: value; got {given!r}")
+    if not labelled:
+        raise InputError(f"axis '{axis}' is empty; give it at least one value")
+    return {label: {option: _for(axis, value)} for label, value in labelled.items()}
+
+
+def _option(axis: str) -> str:
+    option = SHORT.get(axis, axis)
+    section, dot, name = option.partition(".")
+    if section not in SECTIONS or not dot or not name:
+        raise UnknownNameError("axis", axis, [*SHORT, *(f"{one}.OPTION" for one in SECTIONS)])
+    return option
+
+
+def _for(axis: str, value: Any) -> Any:
+    """Features may be named alone."""
+    return [value] if SHORT.get(axis) == "features.use" and isinstance(value, str) else value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "+".join(_shown(one) for one in value)
+    return "null" if value is None else str(value)
+
+
+def _values(study: _Study, settings: Options, seed: int) -> Options:
+    values: dict[str, Any] = {name: dict(given) for name, given in study.base.items()}
+    values["data"] = {"path": study.data}
+    for option, value in {**settings, "training.seed": seed}.items():
+        set_option(values, option, value)
+    return values
+
+
+def _seeds(study: _Study, settings: Options) -> list[int]:
+    if "training.seed" in settings:
+        return [int(settings["training.seed"])]
+    if "seed" in study.axes:
+        return [
+            int(options["training.seed"])
+            for options in _choices("seed", study.axes["seed"]).values()
+        ]
+    return study.seeds
+
+
+def _refuse_twins(variants: Sequence[tuple[str, Options]]) -> None:
+    seen: dict[str, str] = {}
+    labels = set()
+    for label, settings in variants:
+        if label in labels:
+            raise InputError(f"two variants are named '{label}'")
+        labels.add(label)
+        key = digest(dict(settings))
+        if key in seen:
+            raise InputError(f"variants '{seen[key]}' and '{label}' are the same")
+        seen[key] = label
+
+
+def _check(run: PlannedRun, metrics: Sequence[str]) -> None:
+    try:
+        experiment = Experiment.parse(run.values)
+    except InputError as error:
+        raise InputError(f"variant '{run.variant}': {error}") from None
+    evaluation = experiment.evaluation
+    known = [f"{name}@{k}" for name in evaluation.metrics for k in evaluation.ks]
+    for metric in metrics:
+        if metric not in known:
+            raise UnknownNameError("metric", metric, known)
+
+
+def _check_splits(splits: Options) -> None:
+    for name, given in splits.items():
+        options = mapping(given, f"splits.{name}")
+        reject_unknown(options, ("method", "seed"), f"splits.{name}.")
+        if options.get("method") not in METHODS:
+            raise UnknownNameError(f"method of splits.{name}", str(options.get("method")), METHODS)

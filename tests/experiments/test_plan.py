@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphrec.experiments.plan import StudyPlan
+from modalities._base.errors import InputError
+
+BASE: dict[str, Any] = {"data": "DATA", "base": {"training": {"epochs": 2}}}
+
+
+def plan(**given: Any) -> StudyPlan:
+    return StudyPlan.parse({**BASE, **given})
+
+
+def test_a_grid_crosses_axes_and_seeds() -> None:
+    made = plan(
+        axes={"model": ["bpr", "freedom"], "features": ["text", ["image", "text"]]}, seeds=[0, 1]
+    )
+    assert made.variants == [
+        "bpr, text",
+        "bpr, image+text",
+        "freedom, text",
+        "freedom, image+text",
+    ]
+    assert len(made.runs) == 8
+    last = made.runs[-1]
+    assert (last.variant, last.seed) == ("freedom, image+text", 1)
+    assert last.values["features"] == {"use": ["image", "text"]}
+    assert last.values["model"] == {"name": "freedom"}
+    assert last.values["training"] == {"epochs": 2, "seed": 1}
+    assert len({run.folder for run in made.runs}) == 8
+
+
+def test_one_at_a_time_leaves_the_base() -> None:
+    made = plan(
+        base={"model": {"name": "modular", "preset": "freedom"}},
+        design="one-at-a-time",
+        axes={"model.losses.content": [0], "model.propagation.drop_ratio": [0.0, 0.5]},
+    )
+    assert made.variants == [
+        "base",
+        "model.losses.content=0",
+        "model.propagation.drop_ratio=0.0",
+        "model.propagation.drop_ratio=0.5",
+    ]
+    assert made.base == "base"
+    assert made.runs[1].values["model"]["losses"] == {"content": 0}
+    assert "losses" not in made.runs[2].values["model"]
+
+
+def test_a_list_names_its_variants() -> None:
+    made = plan(
+        base={"model": {"name": "freedom"}},
+        variants={"whole": None, "shallow": {"model.layers": 1, "training.lr": 0.01}},
+    )
+    assert made.variants == ["whole", "shallow"]
+    assert made.runs[1].values["training"]["lr"] == 0.01
+
+
+def test_axes_can_label_their_values_and_be_seeds() -> None:
+    made = plan(
+        axes={"model": ["bpr"], "encoder": {"MiniLM": "minilm", "both": ["a", "b"]}, "seed": [3, 4]}
+    )
+    assert made.variants == ["bpr, MiniLM", "bpr, both"]
+    assert [run.seed for run in made.runs] == [3, 4, 3, 4]
+    assert made.runs[0].values["features"]["use"] == ["minilm"]
+
+
+def test_splits_multiply_runs() -> None:
+    splits = {f"s{n}": {"method": "user-random", "seed": n} for n in range(2)}
+    made = plan(axes={"model": ["bpr"]}, splits=splits)
+    assert [(run.split, run.seed) for run in made.runs] == [("s0", 0), ("s1", 0)]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"axs": {}}, "unknown option 'axs'; did you mean 'axes'"),
+        ({"data": None, "axes": {"model": ["bpr"]}}, "names no dataset"),
+        ({}, "the grid is empty"),
+        ({"axes": {"model": []}}, "axis 'model' is empty"),
+        ({"axes": {"model": "bpr"}}, "must be a list of values"),
+        ({"axes": {"modl": ["bpr"]}}, "unknown axis 'modl'; did you mean 'model'"),
+        ({"axes": {"model": ["bpr", "bpr"]}}, "has the value bpr twice"),
+        ({"axes": {"model": {"a": "bpr", "b": "bpr"}}}, "variants 'a' and 'b' are the same"),
+        ({"axes": {"model": ["lightgnc"]}}, "variant 'lightgnc': unknown model 'lightgnc'"),
+        (
+            {"axes": {"model": ["bpr"], "model.dmi": [4]}},
+            "variant 'bpr, model.dmi=4': unknown option 'model.dmi'; did you mean 'model.dim'",
+        ),
+        ({"design": "list"}, "has no variants"),
+        ({"design": "list", "axes": {"model": ["bpr"]}}, "design 'list' takes variants"),
+        ({"axes": {"model": ["bpr"]}, "metrics": ["recall@7"]}, "unknown metric 'recall@7'"),
+        ({"axes": {"model": ["bpr"]}, "splits": {"a": {"method": "random"}}}, "splits.a"),
+        ({"base": {"modle": {}}, "axes": {"model": ["bpr"]}}, "did you mean 'base.model'"),
+        ({"seeds": []}, "seeds"),
+    ],
+)
+def test_what_cannot_be_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        plan(**given)
+    assert message in str(error.value)
+
+
+def test_a_name_given_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "data: D\nbase: {model: {name: bpr}}\nvariants:\n  a: {}\n  a: {model.dim: 4}\n"
+    )
+    with pytest.raises(InputError, match="'a' occurs twice"):
+        StudyPlan.read(file)
