@@ -62,14 +62,12 @@ STAGES: dict[str, dict[str, tuple[str, ...]]] = {
     "edge pruning": {
         "as it is": (),
         "none": ("model.propagation.drop_ratio=0",),
-        "half": ("model.propagation.drop_ratio=0.5",),
     },
     "item graph": {
         "as it is": (),
         "none": ("model.item_graph=none",),
         "propagated": ("model.item_graph.applied=propagated",),
         "symmetric": ("model.item_graph.norm=symmetric",),
-        "two layers": ("model.item_graph.layers=2",),
         "co-occurrence": ("model.item_graph=cooccurrence", "model.item_graph.applied=identities"),
         "content and co-occurrence": (
             "model.item_graph=mixed",
@@ -81,7 +79,6 @@ STAGES: dict[str, dict[str, tuple[str, ...]]] = {
         "and modalities": ("model.streams.modalities=true",),
         "and modalities of histories": ("model.streams.modalities.users=history",),
         "and the mixture": ("model.streams.mixture=true",),
-        "and modalities, added": ("model.streams.modalities=true", "model.fusion=sum"),
         "without identities": ("model.streams.identity=false", "model.streams.modalities=true"),
     },
     "branches": {
@@ -91,19 +88,16 @@ STAGES: dict[str, dict[str, tuple[str, ...]]] = {
             "model.branches.item_hypergraph=true",
             "model.losses.contrast_item={weight: 0.1, nodes: 512}",
         ),
-        "users": ("model.branches.user_hypergraph=true",),
     },
     "temperature": {
         "as it is": (),
-        "0.1": ("model.losses.softmax.temperature=0.1",),
-        "0.15": ("model.losses.softmax.temperature=0.15",),
-        "0.3": ("model.losses.softmax.temperature=0.3",),
+        "0.5": ("model.losses.softmax.temperature=0.5",),
+        "2": ("model.losses.softmax.temperature=2",),
     },
     "layers": {
         "as it is": (),
         "1": ("model.propagation.layers=1",),
         "3": ("model.propagation.layers=3",),
-        "learned weights": ("model.propagation.readout=learned",),
     },
 }
 

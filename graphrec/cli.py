@@ -137,11 +137,15 @@ def evaluate(
         typer.Option(help="The dataset, where it has moved; or other data, for alpharec."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    same_encoder: Annotated[
+        bool,
+        typer.Option("--same-encoder", help="Other data's features are of the run's encoder."),
+    ] = False,
 ) -> None:
     """Measure the best epoch of a run; opening test is recorded."""
     from graphrec.commands import show_evaluation
 
-    show_evaluation(run, split.value, data, device)
+    show_evaluation(run, split.value, data, device, same_encoder=same_encoder)
 
 
 @app.command()

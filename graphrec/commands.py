@@ -73,11 +73,20 @@ def continue_training(
     _show_outcome(run)
 
 
-def show_evaluation(run: Path, split: str, data: Path | None, device: str) -> None:
+def show_evaluation(
+    run: Path, split: str, data: Path | None, device: str, *, same_encoder: bool
+) -> None:
     """`graphrec evaluate`."""
     loaded = load_run(run)
     dataset = load_dataset(data) if data is not None else None
-    metrics = loaded.evaluate("test" if split == "test" else "valid", dataset, device=device)
+    metrics = loaded.evaluate(
+        "test" if split == "test" else "valid", dataset, device=device, same_encoder=same_encoder
+    )
+    if dataset is not None and not loaded.knows(dataset):
+        out().print(
+            f"other data: '{dataset.name}' ({dataset.data_id}); nothing was learnt on them",
+            markup=False,
+        )
     ks = loaded.folder.experiment().evaluation.ks
     out().print(split_table({split: metrics}, ks))
 
@@ -213,17 +222,20 @@ def _yaml(value: Any) -> str:
 
 def _show_parts(console: Console) -> None:
     for kind in KINDS:
-        rows = [
-            {
-                kind.replace("_", " "): name,
-                "what": (part_class(kind, name).__doc__ or "").partition("\n")[0],
-                "options": ", ".join(
-                    f"{option.name}={_yaml(option.default)}"
-                    for option in model_options(part_class(kind, name))
-                ),
-            }
-            for name in part_names(kind)
-        ]
+        rows = []
+        for name in part_names(kind):
+            part = part_class(kind, name)
+            summary = (part.__doc__ or "").partition("\n")[0]
+            rows.append({kind.replace("_", " "): name, "type": "", "default": "", "what": summary})
+            rows += [
+                {
+                    kind.replace("_", " "): f"  .{option.name}",
+                    "type": option.annotation,
+                    "default": _yaml(option.default),
+                    "what": option.help,
+                }
+                for option in model_options(part)
+            ]
         console.print(frame_table(pl.DataFrame(rows)))
     console.print(f"Presets: {', '.join(PRESETS)}")
 

@@ -13,7 +13,7 @@ from graphrec.data.train_view import TrainView
 from graphrec.graphs.building import builder
 from graphrec.graphs.graph import Graph
 from graphrec.graphs.knn import KnnNorm, Ties, Weights, check_k, mixed_knn_graph
-from graphrec.graphs.normalise import normalise
+from graphrec.graphs.normalise import inverse_power, normalise
 
 Measure = Literal["count", "ochiai", "pmi"]
 Mixing = Literal["union", "convex", "max"]
@@ -126,7 +126,7 @@ def mixed_item_graph(
     C has rows that sum to 1, as those of S do by default.
 
     - `"union"`: 1 for every edge of either, rows divided by their sums
-    - `"convex"`: (1 - share) S + share C
+    - `"convex"`: (1 - share) S + share C; a row that is empty in one of them is that of the other
     - `"max"`: the greater weight of each edge
 
     Args:
@@ -141,7 +141,7 @@ def mixed_item_graph(
         share: of C in the convex one, in [0, 1].
 
     Returns:
-        A graph of shape [I, I]. An item with neighbours of one kind only keeps those.
+        A graph of shape [I, I].
     """
     content = train.graph(mixed_knn_graph, modality_weights, k, weights, True, norm, ties)
     shared = train.graph(cooccurrence_graph, k, measure, "row")
@@ -170,4 +170,11 @@ def mix_graphs(first: Graph, second: Graph, *, how: Mixing = "convex", share: fl
         return Graph.from_scipy(a.maximum(b))
     if how == "union":
         return Graph.from_scipy(normalise((a != 0) + (b != 0), "row"))
-    return Graph.from_scipy((1 - share) * a + share * b)
+    first_share = np.where(np.diff(a.indptr) > 0, 1 - share, 0.0)
+    second_share = np.where(np.diff(b.indptr) > 0, share, 0.0)
+    total = inverse_power(first_share + second_share, 1.0)
+    return Graph.from_scipy(_rows(first_share * total, a) + _rows(second_share * total, b))
+
+
+def _rows(scale: Counts, matrix: sp.csr_array) -> sp.csr_array:
+    return sp.csr_array(sp.dia_array((scale[None], [0]), (len(scale), len(scale))) @ matrix)

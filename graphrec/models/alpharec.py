@@ -56,8 +56,9 @@ class AlphaRec(Recommender):
         network: `mlp`, or one `linear` layer without bias.
         temperature: tau. Published between 0.15 and 0.2.
         negatives: per positive.
-        user_mean: in training, over `all` of a user's items, as published, or `leave_one_out`:
-            without the positive of the step (a user who has nothing else starts at 0).
+        user_mean: x_u in training is the mean over `all` of a user's items, as published, or with
+            `leave_one_out` the mean without the pair's item, in the term of layer 0 of z_u (a user
+            who has nothing else contributes 0 there).
 
     Raises:
         InputError: the training data have no features.
@@ -106,39 +107,41 @@ class AlphaRec(Recommender):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Each positive against its negatives, by cosine."""
         rows, users, positives, negatives = node_rows(batch, self.n_users)
-        left_out = batch if self.user_mean == "leave_one_out" else None
-        z = normalised(propagate(self.graph, self._start(left_out), self.layers, rows))
+        first = self._first()
+        start = self._second(*first)
+        z = propagate(self.graph, start, self.layers, rows)
         user = z[users]
+        if self.user_mean == "leave_one_out":
+            user = user + (self._without(batch, *first) - start[batch.users]) / (self.layers + 1)
+        z, user = normalised(z), normalised(user)
         good = pair_scores(user, z[positives])
         bad = chosen_scores(user, z, negatives)
         return {"softmax": sampled_softmax(good, bad, self.temperature)}
 
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Unit vectors of the users and of the items."""
-        z = normalised(propagate(self.graph, self._start(), self.layers))
+        z = normalised(propagate(self.graph, self._second(*self._first()), self.layers))
         return z[: self.n_users], z[self.n_users :]
 
-    def _start(self, left_out: Batch | None = None) -> Tensor:
-        """Z^0 of users, then items; zero where there is no content."""
-        x, present = self.features.table, self.features.present
-        items = x @ self.first.weight.T  # [I, h], the bias comes after the mean
-        users, known = self.history @ items, self.history.degrees > 0
-        if left_out is not None:
-            users, known = self._without(left_out, users, known, items, present)
-        layer = torch.cat([users, items])
-        mask = torch.cat([known, present]).unsqueeze(1)
+    def _first(self) -> tuple[Tensor, Tensor]:
+        """W_1 x of users, then items, and who has content; the bias comes after users' means."""
+        items = self.features.table @ self.first.weight.T  # [I, h]
+        known = torch.cat([self.history.degrees > 0, self.features.present])
+        return torch.cat([self.history @ items, items]), known
+
+    def _second(self, layer: Tensor, known: Tensor) -> Tensor:
+        """Z^0; zero where there is no content."""
         if self.first.bias is not None:
             layer = layer + self.first.bias
         if self.second is not None:
             layer = self.second(leaky_relu(layer, 0.01))
-        return torch.where(mask, layer, 0.0)
+        return torch.where(known.unsqueeze(1), layer, 0.0)
 
-    def _without(
-        self, batch: Batch, users: Tensor, known: Tensor, items: Tensor, present: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Means of users, and who has one, without the batch's positives (one per user)."""
-        u, i = batch.users, batch.positives
-        n, gone = self.history.degrees[u].unsqueeze(1), present[i].unsqueeze(1)
-        rest = (n * users[u] - items[i]) / (n - 1).clamp_min(1)
-        users = users.index_copy(0, u, torch.where(gone, rest, users[u]))
-        return users, known.index_copy(0, u, known[u] & ~(gone & (n == 1)).squeeze(1))
+    def _without(self, batch: Batch, layer: Tensor, known: Tensor) -> Tensor:
+        """Z^0 of each pair's user without its item, [B, dim]."""
+        user, item = layer[batch.users], layer[batch.positives + self.n_users]
+        n = self.history.degrees[batch.users]
+        gone = self.features.present[batch.positives]
+        rest = (n.unsqueeze(1) * user - item) / (n - 1).clamp_min(1).unsqueeze(1)
+        left = torch.where(gone.unsqueeze(1), rest, user)
+        return self._second(left, known[batch.users] & (n > gone.long()))

@@ -13,7 +13,7 @@ from graphrec.data.train_view import TrainView
 from graphrec.graphs.bipartite import user_item_graph
 from graphrec.graphs.knn import KnnNorm, Ties, checked_modality_weights, mixed_knn_graph
 from graphrec.models.base import Recommender, embedding_table, require_features
-from graphrec.models.options import Concentration, Depth, Size, Weight
+from graphrec.models.options import Concentration, Depth, Size, Weight, checked_limits
 from graphrec.nn.contrast import alignment, calibrated_uniformity, uniformity
 from graphrec.nn.fusion import EvalMix, SphericalMixture, UserWeights
 from graphrec.nn.projection import ContentNetwork
@@ -94,7 +94,8 @@ class CM3(Recommender):
         super().__init__(train)
         require_features(train, "CM3")
         self.layers, self.item_layers = layers, item_layers
-        self.gamma, self.similarity = gamma, (s_min, s_max)
+        self.gamma = gamma
+        self.similarity = checked_limits(s_min, s_max, "model.s_min and model.s_max")
         self.uniform_items, self.eval_mix = uniform_items, eval_mix
         kinds = {name: features.kind for name, features in train.features.items()}
         shares = checked_modality_weights(modality_weights, list(kinds), kinds)

@@ -37,7 +37,7 @@ class FREEDOM(Recommender):
 
     S is the frozen mixture of the modalities' kNN graphs. In training :math:`\hat{A}'` is the
     user-item graph pruned by degree once per epoch; inference uses the whole graph, by design.
-    There is no L2 term.
+    There is no L2 term. A pair of which an item lacks modality m is left out of its content loss.
 
     Trap: `drop_ratio` is the share of edges *dropped*; the published values are 0.8 and 0.9.
 
@@ -130,7 +130,9 @@ class FREEDOM(Recommender):
         places = (positives.unsqueeze(1) - first_item, negatives - first_item)
         terms = {"bpr": _bpr(user, item, *places)}
         for name, project in zip(self.modalities, self.projections):
-            terms[f"content_{name}"] = self.content_weight * _bpr(user, project(items), *places)
+            present = project.present[items]  # type: ignore[index]
+            content = _bpr(user, project(items), *places, present)
+            terms[f"content_{name}"] = self.content_weight * content
         return terms
 
     def vectors(self) -> tuple[Tensor, Tensor]:
@@ -140,5 +142,13 @@ class FREEDOM(Recommender):
         return z[: self.n_users], z[self.n_users :] + h
 
 
-def _bpr(user: Tensor, items: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-    return bpr_loss(pair_scores(user, items[positives]), pair_scores(user, items[negatives]))
+def _bpr(
+    user: Tensor,
+    items: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    present: Tensor | None = None,
+) -> Tensor:
+    mask = None if present is None else present[positives] & present[negatives]
+    better, worse = (pair_scores(user, items[places]) for places in (positives, negatives))
+    return bpr_loss(better, worse, mask)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,9 @@ from graphrec.models.base import Recommender, embedding_table, require_features
 from graphrec.models.options import Depth, Share, Size, Variant, Weight, chosen
 from graphrec.nn.fusion import Copied, ProgressiveWeightCopying
 from graphrec.nn.losses import bpr_loss
-from graphrec.nn.projection import ContentNetwork, JoinedFeatures
+from graphrec.nn.projection import ContentNetwork, JoinedFeatures, RowTransform
 from graphrec.nn.propagation import propagate
 from graphrec.nn.similarity import normalised, pair_scores
-
-Transform = Literal["dct_rows", "none"]
 
 
 class LIRDRec(Recommender):
@@ -56,7 +54,7 @@ class LIRDRec(Recommender):
         variant: `faithful` to the authors' code (dct_rows, attention copied), or `corrected`
             (no transform, logits copied).
         transform: of the concatenation: `dct_rows`, an orthonormal DCT-II along each modality's
-            row, or `none`; None: as the variant says.
+            row; `none`; or `l2`, rows scaled to length 1; None: as the variant says.
         copied: `attention`, `logits` or `none`; None: as the variant says.
         knn_norm: of each kNN graph, see `graphrec.graphs.knn_graph`.
         ties: order of equal cosines, `hash` or `index`.
@@ -87,7 +85,7 @@ class LIRDRec(Recommender):
         decay_weight: Share = 0.9,
         modality_weights: Mapping[str, float] | None = None,
         variant: Variant = "faithful",
-        transform: Transform | None = None,
+        transform: RowTransform | None = None,
         copied: Copied | None = None,
         knn_norm: KnnNorm = "rowdeg_both",
         ties: Ties = "hash",
@@ -95,7 +93,7 @@ class LIRDRec(Recommender):
         super().__init__(train)
         require_features(train, "LIRDRec")
         self.layers, self.item_layers, self.reg_weight = layers, item_layers, reg_weight
-        form: Transform = chosen(transform, variant, faithful="dct_rows", corrected="none")
+        form: RowTransform = chosen(transform, variant, faithful="dct_rows", corrected="none")
         copy: Copied = chosen(copied, variant, faithful="attention", corrected="logits")
         kinds = {name: features.kind for name, features in train.features.items()}
         shares = checked_modality_weights(modality_weights, list(kinds), kinds)

@@ -144,7 +144,8 @@ class MMHCL(Recommender):
         weights = {"user": self.user_contrast, "item": self.item_contrast}
         for (name, weight), first, other in zip(weights.items(), anchors, second):
             if other is not None:
-                terms[f"contrast_{name}"] = weight * self._contrast(first, other)
+                contrast = node_contrast(first, other, self.temperature, nodes=self.contrast_nodes)
+                terms[f"contrast_{name}"] = weight * contrast
         return terms
 
     def vectors(self) -> tuple[Tensor, Tensor]:
@@ -166,12 +167,6 @@ class MMHCL(Recommender):
         if self.item_graph is not None and self.item_nodes is not None:
             items = propagate(self.item_graph, self.item_nodes, self.item_layers, readout="last")
         return users, items
-
-    def _contrast(self, first: Tensor, second: Tensor) -> Tensor:
-        if self.contrast_nodes is not None and self.contrast_nodes < len(first):
-            chosen = torch.randperm(len(first), device=first.device)[: self.contrast_nodes]
-            first, second = first[chosen], second[chosen]
-        return node_contrast(first, second, self.temperature)
 
 
 def _fused(first: Tensor, second: Tensor | None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import chain
 from typing import Any, Literal
@@ -16,13 +16,14 @@ from graphrec.models.base import Recommender
 from graphrec.models.options import Depth, Size
 from graphrec.models.parts import Part, Plan, State, complete_part, part_class, part_names
 from graphrec.models.presets import PRESETS, TRAINING
-from graphrec.models.validation import mapping
+from graphrec.models.registry import config_class
+from graphrec.models.validation import mapping, validated
 from graphrec.nn.similarity import normalised
 from modalities._base.errors import InputError, UnknownNameError
 
 ONE = {"propagation": "propagation", "item_graph": "item_graph", "fusion": "fusion"}
 MANY = {"streams": "stream", "branches": "branch", "losses": "loss"}
-Chosen = str | Mapping[str, Any]
+Chosen = bool | str | Mapping[str, Any]
 Several = Mapping[str, Any]
 
 
@@ -42,14 +43,16 @@ class Modular(Recommender):
     those names compute.
 
     Where one part is chosen (`propagation`, `item_graph`, `fusion`), give its name, or a mapping
-    of `name` and its options. Where several are (`streams`, `branches`, `losses`), give a mapping
-    of names to options; `true` takes the defaults, `false` or a weight of 0 leaves a part out,
-    and a number is the weight of a loss.
+    of `name` and its options; `false` is the part `none`. Where several are (`streams`,
+    `branches`, `losses`), give a mapping of names to options; `true` takes the defaults, `false`
+    or 0 leaves a part out, and a number is the weight of a loss. A run's `config.yaml` spells the
+    whole composition out: it starts from the preset `none`.
 
     Args:
         train: the training data.
-        preset: the composition to start from.
-        dim: d of each stream's block.
+        preset: the composition to start from; `none` has no parts.
+        origin: the preset that a composition spelt out came from; for information.
+        dim: d of each stream's block; None, here and below: as the preset says.
         streams: where vectors come from: `identity`, `modalities`, `joined`, `mixture`.
         propagation: on the user-item graph: `lightgcn`, `ngcf` or `none`.
         item_graph: `knn`, `cooccurrence`, `mixed` or `none`.
@@ -79,6 +82,7 @@ class Modular(Recommender):
         train: TrainView,
         *,
         preset: str = "recommended",
+        origin: str | None = None,
         dim: Size | None = None,
         streams: Several | None = None,
         propagation: Chosen | None = None,
@@ -91,30 +95,17 @@ class Modular(Recommender):
         negatives: Depth | None = None,
         pool: Literal["train_items", "all"] | None = None,
     ) -> None:
+        arguments = locals()
         super().__init__(train)
-        self.completed = chosen = self.complete_options(
-            {
-                "preset": preset,
-                "dim": dim,
-                "streams": streams,
-                "propagation": propagation,
-                "item_graph": item_graph,
-                "fusion": fusion,
-                "branches": branches,
-                "losses": losses,
-                "score": score,
-                "epoch": epoch,
-                "negatives": negatives,
-                "pool": pool,
-            }
-        )
+        given = {name: arguments[name] for name in ("preset", "origin", *_SPELT)}
+        self.completed = chosen = self.complete_options(given)
         self.score_form = chosen["score"]
         sampling = {name: chosen[name] for name in ("epoch", "negatives", "pool")}
         self.sampling = Sampling(**sampling)  # type: ignore[misc]
 
         plan = Plan(train, chosen["dim"])
         self.streams = _several("stream", plan, chosen["streams"], "model.streams")
-        plan = replace(plan, blocks=tuple(chain.from_iterable(_read(self.streams, "names"))))
+        plan = replace(plan, blocks=_distinct(chain.from_iterable(_read(self.streams, "names"))))
         self.propagation = _one("propagation", plan, chosen)
         plan = replace(plan, depth=int(self.propagation.depth))  # type: ignore[arg-type]
         self.item_graph = _one("item_graph", plan, chosen)
@@ -123,7 +114,16 @@ class Modular(Recommender):
         on = [name for name, options in chosen["branches"].items() if options is not False]
         plan = replace(plan, branches=tuple(on))
         self.branches = _several("branch", plan, chosen["branches"])
+        if len(set(_read(self.branches, "side"))) < len(self.branches):
+            raise InputError(f"two of model.branches are of one side; use one: {', '.join(on)}")
         self.terms = _several("loss", plan, chosen["losses"], "model.losses")
+        if not any(_read(self.terms, "learns")):
+            learning = [
+                n for n in part_names("loss") if getattr(part_class("loss", n), "learns", 0)
+            ]
+            raise InputError(
+                "none of model.losses learns from interactions; valid: " + ", ".join(learning)
+            )
         if not self.sampling.negatives and any(_read(self.terms, "needs_negatives")):
             raise InputError("a loss in use needs negatives; set model.negatives to 1 or more")
         self.n_blocks, self.depth = len(plan.blocks), plan.depth
@@ -131,22 +131,30 @@ class Modular(Recommender):
     @classmethod
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
         """Every part with all its options, from the preset and what is laid over it."""
-        name = options.get("preset") or "recommended"
+        section = validated(config_class(cls), options, "model (modular)", "model.")
+        given = {key: value for key, value in section.model_dump().items() if value is not None}
+        name, origin = given["preset"], given.get("origin")
         if name not in PRESETS:
             raise UnknownNameError("preset", name, PRESETS)
+        if origin is not None and name != "none":
+            raise InputError(
+                f"these options spell out a composition that came from preset '{origin}', so "
+                f"preset '{name}' cannot be laid under them; start from a configuration without "
+                "model.origin"
+            )
         base = {**_PLAIN, **PRESETS[name]}
-        given = {key: value for key, value in options.items() if value is not None}
         made: dict[str, Any] = {key: given.get(key, base[key]) for key in _PLAIN}
         for slot, kind in ONE.items():
             made[slot] = _complete_one(kind, slot, base[slot], given.get(slot, {}))
         for slot, kind in MANY.items():
             made[slot] = _complete_several(kind, slot, base[slot], given.get(slot, {}))
-        return {"preset": name, **{key: made[key] for key in _OPTIONS if key in made}}
+        came_from = origin or (None if name == "none" else name)
+        return {"preset": "none", "origin": came_from, **{key: made[key] for key in _SPELT}}
 
     @classmethod
     def training_settings(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the preset was published with."""
-        return TRAINING.get(options.get("preset") or "recommended", {})
+        return TRAINING.get(options.get("origin") or options.get("preset", "recommended"), {})
 
     def begin_epoch(self, epoch: int) -> None:
         """Let every part begin."""
@@ -172,7 +180,7 @@ class Modular(Recommender):
 
     def state(self, learning: bool) -> State:
         """The forward pass: streams, propagation, item graph, fusion, branches."""
-        blocks = [block for stream in self.streams for block in stream(learning)]
+        blocks = [block for stream in self.streams for block in stream(learning, self.seed)]
         ego = torch.cat([torch.cat([block.users, block.items]) for block in blocks], 1)
         z = self.propagation(ego, learning)
         users, items = z[: self.n_users], z[self.n_users :]
@@ -201,7 +209,18 @@ _PLAIN: dict[str, Any] = {
     "negatives": 1,
     "pool": "train_items",
 }
-_OPTIONS = ("preset", "dim", *MANY, *ONE, "score", "epoch", "negatives", "pool")
+_SPELT = ("dim", *MANY, *ONE, "score", "epoch", "negatives", "pool")
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    listed = list(names)
+    for name in listed:
+        if listed.count(name) > 1 or name == "features":
+            raise InputError(
+                f"a modality cannot be named '{name}' here, as a part of the model is; "
+                "encode it under another name"
+            )
+    return tuple(listed)
 
 
 def _read(parts: nn.ModuleList, attribute: str) -> list[Any]:
@@ -236,7 +255,13 @@ def _complete_one(kind: str, slot: str, base: Chosen, given: Chosen) -> dict[str
 
 
 def _named(part: Chosen, slot: str) -> dict[str, Any]:
-    return {"name": part} if isinstance(part, str) else mapping(part, f"model.{slot}")
+    if part is False:
+        return {"name": "none"}
+    named = {"name": part} if isinstance(part, str) else mapping(part, f"model.{slot}")
+    if not isinstance(named.get("name", ""), str) or named.get("name") == "":
+        valid = ", ".join(part_names(ONE[slot]))
+        raise InputError(f"model.{slot}.name must be one of {valid}; got {named['name']!r}")
+    return named
 
 
 def _complete_several(kind: str, slot: str, base: Several, given: Several) -> dict[str, Any]:
@@ -245,7 +270,7 @@ def _complete_several(kind: str, slot: str, base: Several, given: Several) -> di
     for name, value in {**base, **mapping(given, f"model.{slot}")}.items():
         part_class(kind, name)
         title = f"{slot}.{name}"
-        start, over = (_weighed(options, kind, title) for options in (base.get(name), value))
+        start, over = (_weighed(options, kind, title) for options in (base.get(name, {}), value))
         if over is False:
             made[name] = False
             continue
@@ -257,8 +282,10 @@ def _complete_several(kind: str, slot: str, base: Several, given: Several) -> di
 
 def _weighed(options: Any, kind: str, slot: str) -> Any:
     """Options of a part as a mapping, or False where it is left out."""
-    if options is None or options is True:
+    if options is True:
         return {}
-    if kind == "loss" and isinstance(options, (int, float)):
+    if isinstance(options, (int, float)) and (kind == "loss" or options == 0):
         return {"weight": options} if options else False
-    return options and mapping(options, f"model.{slot}")
+    if options is None:
+        raise InputError(f"model.{slot} has no value; give options, true, or false to leave it out")
+    return mapping(options, f"model.{slot}")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field
 
 from graphrec.nn.losses import Regulariser
+from modalities._base.errors import InputError
 
 Variant = Literal["faithful", "corrected"]
 Init = Literal["xavier_uniform", "xavier_normal", "normal"]
@@ -28,6 +29,7 @@ __all__ = [
     "Temperature",
     "Variant",
     "Weight",
+    "checked_limits",
     "chosen",
 ]
 
@@ -44,3 +46,14 @@ def chosen(given: T | None, variant: Variant, *, faithful: T, corrected: T) -> T
     if given is not None:
         return given
     return faithful if variant == "faithful" else corrected
+
+
+def checked_limits(low: float, high: float, names: str) -> tuple[float, float]:
+    """Ends of an interval.
+
+    Raises:
+        InputError: the lower is above the higher.
+    """
+    if low > high:
+        raise InputError(f"{names}: the lower limit {low} is above the higher, {high}")
+    return low, high

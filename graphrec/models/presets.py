@@ -67,7 +67,17 @@ LIRDREC = {
 
 RECOMMENDED = FREEDOM
 
+NONE: dict[str, Any] = {
+    "streams": {},
+    "propagation": "none",
+    "item_graph": "none",
+    "fusion": "concat",
+    "branches": {},
+    "losses": {},
+}
+
 PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "none": NONE,
     "recommended": RECOMMENDED,
     "lightgcn": LIGHTGCN,
     "freedom": FREEDOM,

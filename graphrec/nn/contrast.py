@@ -55,12 +55,10 @@ def alignment(left: Tensor, right: Tensor) -> Tensor:
 def uniformity(x: Tensor, t: float = 2.0) -> Tensor:
     r"""How evenly rows lie: log mean_(n < m) exp(-t \|x_n - x_m\|^2), x of shape [B, d].
 
-    Rows that occur twice count as pairs at distance 0; a row and itself do not count.
+    Rows that occur twice count as pairs at distance 0; a row and itself do not count. With fewer
+    than two rows, as in a last batch of one, there is no pair and the loss is 0.
 
     Source: arXiv 2005.10242, as in `alignment`.
-
-    Raises:
-        ValueError: fewer than two rows.
 
     Example:
         >>> uniformity(torch.eye(2))
@@ -92,7 +90,7 @@ def calibrated_uniformity(
     Relations: with all similarities clipped to 1 it is `uniformity`.
 
     Raises:
-        ValueError: fewer than two rows, or shapes that do not match.
+        ValueError: shapes that do not match.
 
     Example:
         >>> x = torch.eye(2)
@@ -106,7 +104,12 @@ def calibrated_uniformity(
 
 
 def node_contrast(
-    first: Tensor, second: Tensor, temperature: float = 0.5, *, block: int = BLOCK
+    first: Tensor,
+    second: Tensor,
+    temperature: float = 0.5,
+    *,
+    nodes: int | None = None,
+    block: int = BLOCK,
 ) -> Tensor:
     r"""Tells each node's two views from all other nodes, of both views.
 
@@ -115,13 +118,14 @@ def node_contrast(
     L = mean_n -log( e^(c(a_n, b_n) / tau)
     / ( sum_(x != n) e^(c(a_n, a_x) / tau) + sum_x e^(c(a_n, b_x) / tau) ) )
 
-    One direction: nodes of `first` are the anchors. Give rows of sampled nodes to contrast those
-    among themselves.
+    One direction: nodes of `first` are the anchors.
 
     Args:
         first: a, [N, d].
         second: b, [N, d].
         temperature: tau > 0.
+        nodes: contrast this many nodes among themselves, drawn anew at every call by torch's
+            global generator; None: all.
         block: anchors at a time; memory is block x N.
 
     Source: MMHCL, 2025, arXiv 2504.16576; the form of Deep Graph Contrastive Representation
@@ -133,6 +137,9 @@ def node_contrast(
     """
     if first.shape != second.shape:
         raise ValueError(f"views must match, got {tuple(first.shape)} and {tuple(second.shape)}")
+    if nodes is not None and nodes < len(first):
+        chosen = torch.randperm(len(first), device=first.device)[:nodes]
+        first, second = first[chosen], second[chosen]
     a, b = normalised(first), normalised(second)
     result: Tensor = _NodeContrast.apply(a, b, temperature, block)
     return result
@@ -145,7 +152,8 @@ class _Uniformity(torch.autograd.Function):
     ) -> Tensor:
         n = len(x)
         if n < 2:
-            raise ValueError(f"uniformity needs two rows or more, got {n}")
+            ctx.gradients = (torch.zeros_like(x), None)
+            return x.new_zeros(())
         lengths = x.square().sum(1)
         z = torch.addmm(lengths[:, None] + lengths, x, x.T, alpha=-2).clamp_min_(0)  # distances
         inside = None if content is None else _calibrate(z, content, low, high)

@@ -16,7 +16,7 @@ from graphrec.nn.similarity import normalised, pair_scores
 Copied = Literal["attention", "logits", "none"]
 EvalMix = Literal["mean", "last", "sample"]
 
-_PARALLEL = 1e-6
+_CLOSE, _OPPOSITE = 1e-3, 1e-2
 
 
 def slerp(first: Tensor, second: Tensor, p: Tensor) -> Tensor:
@@ -24,8 +24,10 @@ def slerp(first: Tensor, second: Tensor, p: Tensor) -> Tensor:
 
     sin((1 - p) w) / sin(w) a + sin(p w) / sin(w) b, with w the angle between a and b
 
-    Rows within 1e-6 of parallel or opposite (in cosine) are interpolated along the line and
-    normalised, where the formula is 0 / 0.
+    Where the formula is 0 / 0 something near it takes its place, so that rows stay of unit length
+    and gradients bounded: rows within 1e-3 of each other are interpolated along the line; rows
+    within 1e-2 of opposite ones, between which no arc is the shortest, along a fixed half circle
+    that leaves `first` at a right angle.
 
     Args:
         first: a, [..., d].
@@ -39,14 +41,27 @@ def slerp(first: Tensor, second: Tensor, p: Tensor) -> Tensor:
         >>> slerp(a, b, torch.tensor([0.5]))
         tensor([[0.7071, 0.7071]])
     """
-    cosine = pair_scores(first, second)
-    close = cosine.abs() > 1 - _PARALLEL
-    angle = torch.where(close, 0.0, cosine).acos()
+    apart, together = (first - second).square().sum(-1), (first + second).square().sum(-1)
+    close, opposite = apart < _CLOSE**2, together < _OPPOSITE**2
+    degenerate = close | opposite
+    chord, sum_ = (torch.where(degenerate, 1.0, x).sqrt() for x in (apart, together))
+    angle = 2 * torch.atan2(chord, sum_)  # exact near 0 and pi, where arccos is not
     sine = angle.sin()
     left, right = ((1 - p) * angle).sin() / sine, (p * angle).sin() / sine
     arc = left.unsqueeze(-1) * first + right.unsqueeze(-1) * second
-    line = normalised((1 - p).unsqueeze(-1) * first + p.unsqueeze(-1) * second)
-    return torch.where(close.unsqueeze(-1), line, arc)
+    line = normalised((1 - p).unsqueeze(-1) * first + p.unsqueeze(-1) * second, eps=0.5)
+    made = torch.where(close.unsqueeze(-1), line, arc)
+    if not bool(opposite.any()):
+        return made
+    return torch.where(opposite.unsqueeze(-1), _half_circle(first, p), made)
+
+
+def _half_circle(first: Tensor, p: Tensor) -> Tensor:
+    """From a to -a, at a right angle to a first: cos(p pi) a + sin(p pi) q."""
+    axis = torch.zeros_like(first).scatter_(-1, first.abs().argmin(-1, keepdim=True), 1.0)
+    side = normalised(axis - pair_scores(axis, first).unsqueeze(-1) * first, eps=1e-3)
+    turn = torch.pi * p.unsqueeze(-1)
+    return turn.cos() * first + turn.sin() * side
 
 
 def spherical_bezier(points: Sequence[Tensor], p: Tensor) -> Tensor:

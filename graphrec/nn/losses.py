@@ -11,12 +11,13 @@ from torch.nn.functional import logsigmoid
 Regulariser = Literal["norm", "l2"]
 
 
-def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
+def bpr_loss(positive: Tensor, negative: Tensor, mask: Tensor | None = None) -> Tensor:
     r"""Bayesian personalised ranking: mean of -log sigma(s+ - s-).
 
     Args:
         positive: scores of the positives, [B] or [B, 1].
         negative: scores of the negatives, [B, n].
+        mask: bool [B, n], pairs that count; None: all. Without any the loss is 0.
 
     Source: BPR, 2009, arXiv 1205.2618.
 
@@ -27,7 +28,10 @@ def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
         >>> bpr_loss(torch.tensor([1.0]), torch.tensor([[1.0]]))
         tensor(0.6931)
     """
-    return -logsigmoid(positive.reshape(-1, 1) - negative).mean()
+    losses = -logsigmoid(positive.reshape(-1, 1) - negative)
+    if mask is None:
+        return losses.mean()
+    return torch.where(mask, losses, 0.0).sum() / mask.sum().clamp_min(1)
 
 
 def embedding_norm(*blocks: Tensor, form: Regulariser = "norm") -> Tensor:

@@ -81,6 +81,7 @@ class Run:
         dataset: Dataset | None = None,
         *,
         device: str = "auto",
+        same_encoder: bool = False,
     ) -> dict[str, float]:
         """Measure the best epoch on a split; opening test is recorded in the run.
 
@@ -89,6 +90,8 @@ class Run:
             dataset: the data of the run; default: read again from where they were. Other data are
                 scored by models whose parameters belong to no user or item, such as `alpharec`.
             device: auto, cpu, cuda or cuda:N.
+            same_encoder: of other data, take it as known that features of which the encoder is
+                not recorded come from the one the run was trained with.
 
         Raises:
             InputError: the run is not finished, or the dataset is gone, or is not that of the run
@@ -99,11 +102,17 @@ class Run:
         self.folder.require_finished()
         experiment = self.folder.experiment().on_device(device)
         found = dataset or self._dataset(experiment.data.path)
-        if found.data_id != self.folder.manifest()["ids"]["data_id"]:
-            return evaluate_elsewhere(self.folder, found, experiment, split).metrics
+        if dataset is not None and not self.knows(dataset):
+            return evaluate_elsewhere(
+                self.folder, dataset, experiment, split, same_encoder=same_encoder
+            ).metrics
         dataset = self.folder.prepare(found, experiment)
         ranker = ranker_of(best_model(self.folder, dataset, experiment))
         return measure(self.folder, dataset, experiment, ranker, split).metrics
+
+    def knows(self, dataset: Dataset) -> bool:
+        """Whether these are the interactions the run was trained on."""
+        return bool(dataset.data_id == self.folder.manifest()["ids"]["data_id"])
 
     def recommend(
         self, users: Sequence[str] | str, k: int = 10, *, include_seen: bool = False

@@ -216,6 +216,8 @@ class Experiment(_Section):
         name = model.pop("name", None)
         if name is None:
             raise InputError("no model was chosen; give model.name (see 'graphrec models')")
+        if not isinstance(name, str):
+            raise InputError(f"model.name must be a name (see 'graphrec models'), got {name!r}")
         found = model_class(name)
         section = validated(config_class(found), model, f"model ({name})", "model.")
         options = found.complete_options(section.model_dump(mode="json"))
@@ -287,8 +289,9 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
     """Nested values with `section.key=value` overrides applied; values are read as YAML.
 
     `features=[a,b]` is short for `features.use=[a,b]`. Names may go deeper, as in
-    `features.text.transforms=[center,pca:128]` and `model.losses.bpr=1`; what a part was named or
-    weighed so far is kept: `lightgcn` becomes `{name: lightgcn}`, 0.5 becomes `{weight: 0.5}`.
+    `features.text.transforms=[center,pca:128]` and `model.losses.bpr=1`. An option of what was a
+    plain value before keeps it: `lightgcn` becomes `{name: lightgcn}`, 0.5 becomes
+    `{weight: 0.5}`; a plain value replaces options given before.
 
     Raises:
         InputError: an override that is not of that form.
@@ -326,17 +329,19 @@ def set_option(values: dict[str, Any], option: str, value: Any) -> None:
     """
     section, *path, last = option.split(".")
     target = values.setdefault(section, {})
+    title = section
     for step in path:
-        target[step] = target = _deeper(target.get(step), f"{section}.{step}")
+        title = f"{title}.{step}"
+        target[step] = target = _deeper(target.get(step), title)
     target[last] = value
 
 
 def _deeper(value: Any, title: str) -> dict[str, Any]:
-    if value is None or value is True:
+    if value is None or isinstance(value, bool):
         return {}
     if isinstance(value, str):
         return {"name": value}
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float)):
         return {"weight": value}
     return mapping(value, title)
 

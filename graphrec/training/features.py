@@ -93,6 +93,11 @@ class LearntFeatures:
         return digest(*parts)
 
 
+def is_known(encoder: Mapping[str, Any]) -> bool:
+    """Whether `encoder_of` names an encoder; vectors made elsewhere do not say."""
+    return encoder.get("encoder") not in (None, "precomputed", "file")
+
+
 def fit_features(dataset: Dataset, section: FeaturesSection) -> tuple[Dataset, LearntFeatures]:
     """The dataset with the features of a run, and what their transforms have learnt.
 

@@ -21,7 +21,7 @@ from graphrec._version import __version__
 from graphrec.data.dataset import Dataset
 from graphrec.models.base import Embeddings
 from graphrec.training.config import Experiment
-from graphrec.training.features import LearntFeatures, apply_features, encoder_of
+from graphrec.training.features import LearntFeatures, apply_features, encoder_of, is_known
 from modalities._base.errors import InputError
 from modalities._base.files import (
     atomic_file,
@@ -158,17 +158,33 @@ class RunFolder:
         self.check_dataset(dataset, list(self.manifest()["ids"]["features"]))
         return dataset
 
-    def prepare_other(self, dataset: Dataset, experiment: Experiment) -> Dataset:
+    def prepare_other(
+        self, dataset: Dataset, experiment: Experiment, *, same_encoder: bool = False
+    ) -> Dataset:
         """Other data with features of the same encoders, transformed as the run learnt to.
 
+        Args:
+            dataset: the other data.
+            experiment: of the run.
+            same_encoder: take it as known where it is not recorded on both sides.
+
         Raises:
-            InputError: a modality is absent, or another encoder made it.
+            InputError: a modality is absent, or another encoder made it, or an unknown one.
         """
         made = self._with_features(dataset, experiment, other=True)
-        for name, expected in self.manifest().get("encoders", {}).items():
-            found = encoder_of(made.features[name])
+        recorded = self.manifest().get("encoders", {})
+        for name in self.manifest()["ids"]["features"]:
+            expected, found = recorded.get(name, {}), encoder_of(made.features[name])
             if expected.get("encoder") == "transformed":
                 continue  # what it was made of has been compared already
+            if not (is_known(expected) and is_known(found)):
+                if same_encoder:
+                    continue
+                raise InputError(
+                    f"nothing says which encoder made the features '{name}', here or where the "
+                    "run was trained; if you know it was the same, say so with --same-encoder "
+                    "(in Python: same_encoder=True)"
+                )
             differing = [k for k in {**expected, **found} if expected.get(k) != found.get(k)]
             if differing:
                 said = ", ".join(

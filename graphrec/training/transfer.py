@@ -18,7 +18,12 @@ VERSION = 1
 
 
 def evaluate_elsewhere(
-    folder: RunFolder, dataset: Dataset, experiment: Experiment, split: str
+    folder: RunFolder,
+    dataset: Dataset,
+    experiment: Experiment,
+    split: str,
+    *,
+    same_encoder: bool = False,
 ) -> Evaluation:
     """Measure a run's best epoch on data it was not trained on.
 
@@ -39,7 +44,7 @@ def evaluate_elsewhere(
             "has parameters of single users or items, so it cannot score these; models that can: "
             + ", ".join(able)
         )
-    made = folder.prepare_other(dataset, experiment)
+    made = folder.prepare_other(dataset, experiment, same_encoder=same_encoder)
     ranker = ranker_of(best_model(folder, made, experiment))
     if split == "test":
         reason = f"evaluate the run on other data, '{dataset.name}'"

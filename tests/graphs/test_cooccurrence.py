@@ -64,7 +64,12 @@ def test_mixtures(tiny_train: TrainView) -> None:
         how: mixed_item_graph(tiny_train, {"text": 1.0}, k=3, how=how, share=0.3).to_dense()
         for how in ("convex", "max", "union")
     }
-    np.testing.assert_allclose(made["convex"], 0.7 * text + 0.3 * shared, rtol=1e-5)
+    alone = {4: shared, 5: text}  # item 4 has no text, item 5 no users
+    convex = 0.7 * text + 0.3 * shared
+    for item, kept in alone.items():
+        convex[item] = kept[item]
+    np.testing.assert_allclose(made["convex"], convex, rtol=1e-5)
+    np.testing.assert_allclose(made["convex"].sum(1), 1, rtol=1e-5)
     np.testing.assert_allclose(made["max"], np.maximum(text, shared), rtol=1e-5)
     either = ((text != 0) | (shared != 0)).astype(float)
     totals = np.maximum(either.sum(1, keepdims=True), 1)

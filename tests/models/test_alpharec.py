@@ -9,6 +9,7 @@ import torch
 from graphrec.data.sampling import Batch
 from graphrec.data.train_view import TrainView
 from graphrec.models.alpharec import AlphaRec
+from graphrec.nn.propagation import propagate
 from graphrec.training import Experiment
 from modalities._base.errors import InputError
 
@@ -101,23 +102,34 @@ def test_published_settings_are_the_defaults(tiny_train: TrainView) -> None:
 
 
 def test_leaving_the_positive_out_of_the_users_mean(tiny_train: TrainView) -> None:
-    train = tiny_train.using(["text"])  # item 4 has none; user 3 has item 3 alone
+    """Item 4 has no text; user 3 has item 3 alone; user 0 occurs twice."""
+    train = tiny_train.using(["text"])
     model = AlphaRec(train, dim=3, hidden=5, user_mean="leave_one_out")
-    batch = Batch(torch.tensor([0, 3, 2]), torch.tensor([1, 3, 4]), torch.tensor([[3], [0], [5]]))
-    without = TrainView.from_arrays(
-        [0, 0, 1, 1, 2, 2, 4, 4],
-        [0, 2, 1, 3, 0, 2, 2, 4],
-        n_users=5,
-        n_items=6,
-        features=dict(train.features),
-    )
-    other = AlphaRec(without, dim=3, hidden=5)
-    other.load_state_dict(model.state_dict())
-    other.graph = model.graph
-    z = torch.cat([*other.vectors()])
-    scores = z[[0, 3, 2]] @ z[5:].T / 0.15
-    pairs = [(0, 1, 3), (1, 3, 0), (2, 4, 5)]
-    losses = [torch.logaddexp(scores[b, g], scores[b, j]) - scores[b, g] for b, g, j in pairs]
-    expected = torch.stack(losses).mean().item()
-    assert model.loss(batch)["softmax"].item() == pytest.approx(expected, rel=1e-5)
-    assert model._start(batch)[3].abs().sum() == 0
+    pairs = [(0, 1, 3), (0, 2, 4), (3, 3, 0), (2, 4, 5)]
+    u, i, j = (torch.tensor(column) for column in zip(*pairs))
+    others: dict[int, list[list[int]]] = {0: [[0, 2], [0, 1]], 3: [[]], 2: [[0, 2]]}
+    x = train.features["text"].values.double().numpy()
+
+    def start(rows: list[int]) -> Any:
+        if not rows:
+            return np.zeros(3)
+        first, second = model.first, model.second
+        assert second is not None
+        hidden = x[rows].mean(0) @ first.weight.detach().double().numpy().T
+        hidden = hidden + first.bias.detach().double().numpy()
+        hidden = np.where(hidden > 0, hidden, 0.01 * hidden)
+        made = hidden @ second.weight.detach().double().numpy().T
+        return made + second.bias.detach().double().numpy()
+
+    whole = {0: [0, 1, 2], 3: [3], 2: [0, 2]}
+    raw = propagate(model.graph, model._second(*model._first()), 2).detach().double().numpy()
+    unit = raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12)
+    losses = []
+    for user, good, bad in pairs:
+        rest = others[user].pop(0)
+        z = raw[user] + (start(rest) - start(whole[user])) / 3
+        z = z / np.linalg.norm(z)
+        better, worse = (np.exp(z @ unit[5 + item] / 0.15) for item in (good, bad))
+        losses.append(-np.log(better / (better + worse)))
+    loss = model.loss(Batch(u, i, j.unsqueeze(1)))["softmax"].item()
+    assert loss == pytest.approx(np.mean(losses), rel=1e-4)

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from graphrec.data.sampling import Batch, BatchSampler
 from graphrec.data.train_view import TrainView
-from graphrec.models import Recommender, model_class
-from graphrec.models.base import GraphModule
+from graphrec.models import Recommender, model_class, modular
 from graphrec.models.modular import Modular
-from graphrec.models.parts import KINDS, Plan, part_class, part_names
+from graphrec.models.parts import KINDS, Part, Plan, State, part_class, part_names, registry
 from graphrec.models.parts.registry import register_part
+from graphrec.models.parts.terms import Term
 from graphrec.models.presets import PRESETS
 from graphrec.models.registry import model_options
 from graphrec.training import Experiment
@@ -78,13 +78,13 @@ def carried(name: str, state: dict[str, Tensor], train: TrainView) -> dict[str, 
 
 def pair(name: str, train: TrainView, **options: Any) -> tuple[Recommender, Modular]:
     published = model_class(name)(train, **{"dim": 4, **PUBLISHED[name]})
-    modular = Modular(train, preset=name, dim=4, **{**SMALL[name], **options})
+    composed = Modular(train, preset=name, dim=4, **{**SMALL[name], **options})
     published.double()
-    modular.double()
+    composed.double()
     state = carried(name, published.state_dict(), train)
-    assert set(state) == set(modular.state_dict())
-    modular.load_state_dict(state)
-    return published, modular
+    assert set(state) == set(composed.state_dict())
+    composed.load_state_dict(state)
+    return published, composed
 
 
 PUBLISHED: dict[str, dict[str, Any]] = {
@@ -139,9 +139,9 @@ def test_presets_are_the_published_models_over_two_epochs(
                 optimiser.step()
                 losses.append(loss.item())
             assert losses[0] == pytest.approx(losses[1], rel=1e-9)
-        published, modular = (model.embeddings() for model in models)
-        torch.testing.assert_close(modular.users, published.users, rtol=1e-7, atol=1e-9)
-        torch.testing.assert_close(modular.items, published.items, rtol=1e-7, atol=1e-9)
+        published, composed = (model.embeddings() for model in models)
+        torch.testing.assert_close(composed.users, published.users, rtol=1e-7, atol=1e-9)
+        torch.testing.assert_close(composed.items, published.items, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", list(PUBLISHED))
@@ -181,6 +181,48 @@ def test_another_part_forgets_the_options_of_the_first() -> None:
     assert "drop_ratio" not in options["propagation"]
 
 
+def test_a_composition_spelt_out_does_not_change_with_its_preset(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A preset of a later version may have more parts; an old run's model must not get them."""
+    spelt = Modular.complete_options({"preset": "freedom", "losses": {"content": 0}})
+    assert (spelt["preset"], spelt["origin"]) == ("none", "freedom")
+    later = {**PRESETS["freedom"], "streams": {"identity": {}, "modalities": {}}}
+    monkeypatch.setattr(modular, "PRESETS", {**PRESETS, "freedom": later})
+    assert Modular.complete_options(spelt) == spelt
+    assert Modular.training_settings({**spelt, "origin": "cm3"}) == {"patience": 10}
+
+
+@pytest.mark.parametrize("off", [False, 0, 0.0])
+def test_parts_can_be_left_out(tiny_train: TrainView, off: Any) -> None:
+    options = Modular.complete_options(
+        {"preset": "mmhcl", "branches": {"user_hypergraph": off}, "losses": {"contrast_user": off}}
+    )
+    assert options["branches"]["user_hypergraph"] is False
+    assert Modular.complete_options({"preset": "freedom", "item_graph": False})["item_graph"] == {
+        "name": "none"
+    }
+    assert len(Modular(tiny_train, **options).branches) == 1
+
+
+def test_sampled_places_follow_the_seed(tiny_train: TrainView) -> None:
+    streams = {"modalities": {"hidden": 5}, "mixture": {"eval_mix": "sample"}}
+    published, composed = pair("cm3", tiny_train, streams=streams)
+    published.eval_mix = "sample"  # type: ignore[assignment]
+    for seed in (0, 7):
+        published.seed = composed.seed = seed
+        torch.testing.assert_close(composed.embeddings().items, published.embeddings().items)
+
+
+def test_modalities_named_like_parts_are_refused(tiny_train: TrainView) -> None:
+    features = {"identity": tiny_train.features["text"]}
+    train = TrainView.from_arrays(
+        tiny_train.users, tiny_train.items, n_users=5, n_items=6, features=features
+    )
+    with pytest.raises(InputError, match="a modality cannot be named 'identity'"):
+        Modular(train, preset="lightgcn", dim=4, streams={"modalities": True})
+
+
 def test_one_override_is_one_ablation(tiny_train: TrainView) -> None:
     overrides = ["model.losses.contrast_user=0", "model.branches.user_hypergraph=false"]
     values = apply_overrides({"model": {"name": "modular", "preset": "mmhcl"}}, overrides)
@@ -191,6 +233,13 @@ def test_one_override_is_one_ablation(tiny_train: TrainView) -> None:
 
 
 def test_overrides_deepen_names_and_weights() -> None:
+    off = {"model": {"name": "modular", "losses": {"content": False}}}
+    on = apply_overrides(off, ["model.losses.content.weight=1"])["model"]["losses"]
+    assert on == {"content": {"weight": 1}}
+    with pytest.raises(InputError, match=r"model\.losses\.content' must hold"):
+        apply_overrides({"model": {"losses": {"content": [1]}}}, ["model.losses.content.weight=1"])
+    with pytest.raises(InputError, match=r"model\.name must be a name"):
+        Experiment.parse({"model": {"name": 5}})
     values = {"model": {"name": "modular", "propagation": "ngcf", "losses": {"softmax": 0.5}}}
     overrides = ["model.propagation.layers=1", "model.losses.softmax.temperature=0.1"]
     model = apply_overrides(values, overrides)["model"]
@@ -266,10 +315,36 @@ def test_cosine_scores_are_of_unit_rows(tiny_train: TrainView) -> None:
     torch.testing.assert_close(vectors.items[:4].norm(dim=1), torch.ones(4))
 
 
-def test_a_module_of_ones_own_is_a_part(tiny_train: TrainView) -> None:
-    class Popular(GraphModule):
-        pass
+def test_a_part_of_ones_own(tiny_train: TrainView, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {kind: dict(parts) for kind, parts in registry._parts.items()}
+    monkeypatch.setattr(registry, "_parts", known)
 
+    @register_part("loss", "popular")
+    class Popular(Term):
+        """Users near one item."""
+
+        learns = True
+
+        def __init__(self, plan: Plan, *, weight: float = 1.0, item: int = 0) -> None:
+            super().__init__(weight)
+            self.item = item
+
+        def forward(self, state: State, batch: Batch) -> dict[str, Tensor]:
+            return {"popular": -(state.users @ state.items[self.item]).mean()}
+
+    losses = {"bpr": 0, "reg": 0, "popular": {"weight": 2, "item": 3}}
+    model = Modular(tiny_train, preset="lightgcn", dim=4, losses=losses)
+    users, items = model.vectors()
+    torch.testing.assert_close(model.loss(BATCH)["popular"], -2 * (users @ items[3]).mean())
+
+
+def test_what_is_no_part_is_refused() -> None:
+    class Weightless(Part):
+        def __init__(self, plan: Plan) -> None:
+            super().__init__()
+
+    with pytest.raises(InputError, match="needs an option 'weight'; derive it from Term"):
+        register_part("loss", "weightless")(Weightless)
     with pytest.raises(InputError, match="unknown kind of part 'los'; did you mean 'loss'"):
         register_part("los", "popular")
     with pytest.raises(InputError, match="registered already"):
@@ -295,7 +370,22 @@ def test_every_option_of_every_part_is_documented(kind: str) -> None:
         ({"losses": {"bqr": 1}}, "unknown loss 'bqr'; did you mean 'bpr'"),
         ({"losses": {"bpr": -1}}, "model.losses.bpr.weight"),
         ({"losses": {"bpr": {"wieght": 1}}}, "did you mean 'model.losses.bpr.weight'"),
-        ({"losses": [1]}, "model.losses' must hold key: value pairs"),
+        ({"losses": [1]}, "model.losses: Input should be a valid dictionary"),
+        ({"losses": {"bpr": None}}, "model.losses.bpr has no value; give options, true, or false"),
+        ({"losses": {"bpr": float("nan")}}, "model.losses.bpr.weight"),
+        ({"losses": {"bpr": []}}, "model.losses.bpr' must hold key: value pairs"),
+        ({"branches": {"user_hypergraph": None}}, "model.branches.user_hypergraph has no value"),
+        ({"losses": {"bpr": 0, "reg": 1}}, "learns from interactions; valid: bpr, softmax"),
+        ({"losses": {"calibrated_items": {"low": 0.9, "high": 0.1}}}, "0.9 is above the higher"),
+        ({"streams": {"modalities": {"use": []}}}, "must name modalities, once each"),
+        ({"streams": {"modalities": {"use": ["text", "text"]}}}, "must name modalities"),
+        ({"propagation": {"name": None}}, "model.propagation.name must be one of none, lightgcn"),
+        ({"propagation": {"name": 5}}, "model.propagation.name must be one of"),
+        ({"fusion": False}, "unknown fusion 'none'"),
+        ({"item_graph": {"k": 3, "layers": 0}}, "model.item_graph.layers"),
+        ({"score": "cos"}, "model.score"),
+        ({"dim": -3}, "model.dim"),
+        ({"origin": "cm3"}, "preset 'freedom' cannot be laid under them"),
         ({"streams": {"identity": 5}}, "model.streams.identity' must hold key: value pairs"),
         ({"losses": {"bpr": "high"}}, "model.losses.bpr' must hold key: value pairs"),
         ({"streams": {"identity": False}}, "names no stream in use"),
@@ -314,7 +404,7 @@ def test_bad_choices_are_refused_with_what_would_do(
 ) -> None:
     given: dict[str, Any] = {"preset": "freedom", "item_graph": {"k": 3}, **options}
     with pytest.raises(InputError, match=message.replace("(", r"\(")):
-        Modular(tiny_train, dim=4, **given)
+        Modular(tiny_train, **{"dim": 4, **given})
 
 
 @pytest.mark.parametrize(

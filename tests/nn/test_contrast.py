@@ -131,9 +131,26 @@ def test_gradients_are_scaled_by_what_follows() -> None:
     torch.testing.assert_close(three, 3 * one)
 
 
-def test_too_few_rows_and_shapes_that_differ() -> None:
-    with pytest.raises(ValueError, match="two rows or more"):
-        uniformity(torch.ones(1, 3))
+def test_one_row_has_no_pairs() -> None:
+    x = torch.ones(1, 3, requires_grad=True)
+    loss = uniformity(x) + calibrated_uniformity(x, torch.ones(1, 3))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert x.grad is not None
+    assert not x.grad.any()
+
+
+def test_sampled_nodes_are_contrasted_among_themselves() -> None:
+    a, b = rows(9, 3, 0).detach(), rows(9, 3, 1).detach()
+    torch.manual_seed(4)
+    chosen = torch.randperm(9)[:5]
+    torch.manual_seed(4)
+    sampled = node_contrast(a, b, 0.5, nodes=5)
+    torch.testing.assert_close(sampled, node_contrast(a[chosen], b[chosen], 0.5))
+    assert node_contrast(a, b, nodes=9) == node_contrast(a, b)
+
+
+def test_shapes_that_differ() -> None:
     with pytest.raises(ValueError, match="views must match"):
         node_contrast(torch.ones(2, 3), torch.ones(3, 3))
     with pytest.raises(ValueError, match="content 3"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from graphrec.training.checkpoint import load_checkpoint, restore_model
 from graphrec.training.train import ranker_of
 from modalities import FeatureStore
 from modalities._base.errors import InputError
-from modalities._base.files import read_json
+from modalities._base.files import read_json, write_json
 
 SPEC = {"encoder": "words", "version": 1, "content": "{title}"}
 
@@ -95,6 +96,33 @@ def test_models_with_tables_refuse(small_dataset: Dataset, tmp_path: Path) -> No
     run = trained(small_dataset, tmp_path / "run", "lightgcn")
     with pytest.raises(InputError, match=r"parameters of single users or items.*alpharec"):
         run.evaluate("valid", other_data(dict(SPEC)))
+
+
+def test_other_data_must_be_given(small_dataset: Dataset, tmp_path: Path) -> None:
+    """The folder of the run's data holds something else by now."""
+    here = tmp_path / "data"
+    made_by(small_dataset, SPEC).save(here)
+    run = trained(graphrec.load_dataset(here), tmp_path / "run", "alpharec")
+    shutil.rmtree(here)
+    other_data(dict(SPEC)).save(here)
+    with pytest.raises(InputError, match="used data_id"):
+        run.evaluate("valid")
+    assert not (run.path / "transfers.json").exists()
+
+
+def test_unknown_encoders_are_refused_unless_known_to_be_the_same(
+    small_dataset: Dataset, tmp_path: Path
+) -> None:
+    run = trained(small_dataset, tmp_path / "run", "alpharec")  # vectors given ready-made
+    with pytest.raises(InputError, match="nothing says which encoder made the features 'text'"):
+        run.evaluate("valid", other_data(dict(SPEC)))
+    assert run.evaluate("valid", other_data(dict(SPEC)), same_encoder=True)
+    named = trained(made_by(small_dataset, SPEC), tmp_path / "named", "alpharec")
+    manifest = read_json(named.path / "manifest.json")
+    del manifest["encoders"]
+    write_json(named.path / "manifest.json", manifest)
+    with pytest.raises(InputError, match="nothing says"):
+        named.evaluate("valid", other_data(dict(SPEC)))
 
 
 def test_another_encoder_is_refused(small_dataset: Dataset, tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import Tensor
 
 from graphrec.graphs.cooccurrence import Measure, cooccurrence_graph, mixed_item_graph
@@ -17,7 +18,7 @@ from graphrec.graphs.knn import (
     mixed_knn_graph,
 )
 from graphrec.models.base import require_features
-from graphrec.models.options import Depth, Share, Size
+from graphrec.models.options import Size
 from graphrec.models.parts.base import Part, Plan
 from graphrec.models.parts.registry import register_part
 from graphrec.nn.propagation import propagate
@@ -88,7 +89,7 @@ class KnnItemGraph(ItemGraph):
         self,
         plan: Plan,
         *,
-        layers: Depth = 1,
+        layers: Size = 1,
         applied: Applied = "propagated",
         k: Size = 10,
         modality_weights: Shares | None = None,
@@ -121,7 +122,7 @@ class CooccurrenceItemGraph(ItemGraph):
         self,
         plan: Plan,
         *,
-        layers: Depth = 1,
+        layers: Size = 1,
         applied: Applied = "propagated",
         k: Size = 10,
         measure: Measure = "ochiai",
@@ -144,24 +145,38 @@ class MixedItemGraph(ItemGraph):
         measure: of shared users: `count`, `ochiai` or `pmi`.
         how: `union` of the edges, `convex` mean, or `max`.
         share: of the co-occurrence graph in the convex mean.
+        weights: of the content graph: `binary` or `cosine`.
+        norm: of the content graph: `rowdeg_both`, `symmetric`, `row` or `none`.
+        ties: order of equal cosines, `hash` or `index`.
     """
 
     def __init__(
         self,
         plan: Plan,
         *,
-        layers: Depth = 1,
+        layers: Size = 1,
         applied: Applied = "propagated",
         k: Size = 10,
         modality_weights: Shares | None = None,
         measure: Measure = "ochiai",
         how: Literal["union", "convex", "max"] = "convex",
-        share: Share = 0.5,
+        share: Annotated[float, Field(ge=0, le=1)] = 0.5,
+        weights: Weights = "binary",
+        norm: KnnNorm = "rowdeg_both",
+        ties: Ties = "hash",
     ) -> None:
         require_features(plan.train, "item graph 'mixed'")
         shares = checked_shares(plan, modality_weights)
         graph = plan.train.graph(
-            mixed_item_graph, shares, k=k, measure=measure, how=how, share=share
+            mixed_item_graph,
+            shares,
+            k=k,
+            weights=weights,
+            norm=norm,
+            ties=ties,
+            measure=measure,
+            how=how,
+            share=share,
         )
         super().__init__(plan, graph, layers, applied)
 

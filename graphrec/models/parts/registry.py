@@ -23,17 +23,23 @@ def register_part(kind: str, name: str) -> Callable[[P], P]:
         InputError: the name is taken.
 
     Example:
-        >>> @register_part("loss", "nothing")
-        ... class Nothing(Part):
+        >>> from graphrec.models.parts.terms import Term
+        >>> @register_part("loss", "size")
+        ... class Size(Term):
         ...     def __init__(self, plan, *, weight: float = 1.0) -> None:
-        ...         super().__init__()
-        >>> "nothing" in part_names("loss")
+        ...         super().__init__(weight)
+        ...
+        ...     def forward(self, state, batch):
+        ...         return {"size": state.items.square().mean()}
+        >>> "size" in part_names("loss")
         True
     """
     if kind not in _parts:
         raise UnknownNameError("kind of part", kind, KINDS)
 
     def register(part: P) -> P:
+        if kind == "loss" and "weight" not in config_class(part).model_fields:
+            raise InputError(f"loss '{name}' needs an option 'weight'; derive it from Term")
         if _parts[kind].get(name, part) is not part:
             raise InputError(f"a {kind} named '{name}' is registered already; choose another name")
         _parts[kind][name] = part

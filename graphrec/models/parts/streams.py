@@ -15,7 +15,7 @@ from graphrec.models.parts.registry import register_part
 from graphrec.nn.fusion import EvalMix, SphericalMixture
 from graphrec.nn.projection import ContentNetwork, JoinedFeatures, RowTransform
 from graphrec.nn.similarity import normalised
-from modalities._base.errors import UnknownNameError
+from modalities._base.errors import InputError, UnknownNameError
 
 Projection = Literal["linear", "mlp"]
 UserSide = Literal["table", "history"]
@@ -30,8 +30,13 @@ class Stream(Part):
 
     names: tuple[str, ...]
 
-    def forward(self, learning: bool) -> list[Block]:
-        """The blocks; `learning` tells a training step from an evaluation."""
+    def forward(self, learning: bool, seed: int) -> list[Block]:
+        """The blocks.
+
+        Args:
+            learning: this is a training step, not an evaluation.
+            seed: of draws that evaluation makes.
+        """
         raise NotImplementedError
 
 
@@ -50,7 +55,7 @@ class Identity(Stream):
         self.users = embedding_table(plan.train.n_users, plan.dim, init=init)
         self.items = embedding_table(plan.train.n_items, plan.dim, init=init)
 
-    def forward(self, learning: bool) -> list[Block]:
+    def forward(self, learning: bool, seed: int) -> list[Block]:
         """The tables."""
         return [Block("identity", self.users, self.items)]
 
@@ -76,14 +81,14 @@ class ContentStream(Stream):
             for _ in (names if users == "table" else ())
         )
 
-    def forward(self, learning: bool) -> list[Block]:
+    def forward(self, learning: bool, seed: int) -> list[Block]:
         """A block for each of the item vectors."""
+        made = self.items(learning, seed)
         return [
-            self._block(number, name, items)
-            for number, (name, items) in enumerate(zip(self.names, self.items(learning)))
+            self._block(n, name, items) for n, (name, items) in enumerate(zip(self.names, made))
         ]
 
-    def items(self, learning: bool) -> list[Tensor]:
+    def items(self, learning: bool, seed: int) -> list[Tensor]:
         """Item vectors [I, d], one for each block."""
         raise NotImplementedError
 
@@ -125,7 +130,7 @@ class Modalities(ContentStream):
             for one in given.values()
         )
 
-    def items(self, learning: bool) -> list[Tensor]:
+    def items(self, learning: bool, seed: int) -> list[Tensor]:
         """Every network's rows."""
         return [network() for network in self.networks]
 
@@ -158,7 +163,7 @@ class Joined(ContentStream):
         joined = JoinedFeatures(plan.train.features.values(), transform=transform)
         self.network = _network(joined.table, joined.present, plan.dim, projection, hidden)
 
-    def items(self, learning: bool) -> list[Tensor]:
+    def items(self, learning: bool, seed: int) -> list[Tensor]:
         """The network's rows."""
         return [self.network()]
 
@@ -189,10 +194,10 @@ class Mixture(ContentStream):
         self.eval_mix: EvalMix = eval_mix
         self.mixture = SphericalMixture(plan.train.features.values(), plan.dim, alpha)
 
-    def items(self, learning: bool) -> list[Tensor]:
+    def items(self, learning: bool, seed: int) -> list[Tensor]:
         """The mixtures, at new places while learning."""
         mixture = self.mixture
-        return [mixture(mixture.draw() if learning else mixture.place(self.eval_mix))]
+        return [mixture(mixture.draw() if learning else mixture.place(self.eval_mix, seed))]
 
 
 def chosen_features(plan: Plan, use: list[str] | None) -> dict[str, Features]:
@@ -200,7 +205,10 @@ def chosen_features(plan: Plan, use: list[str] | None) -> dict[str, Features]:
 
     Raises:
         UnknownNameError: one that the data do not have.
+        InputError: none, or one twice.
     """
+    if use is not None and (not use or len(set(use)) < len(use)):
+        raise InputError(f"model.streams.modalities.use must name modalities, once each; got {use}")
     for name in use or ():
         if name not in plan.train.features:
             raise UnknownNameError("modality", name, plan.train.features)

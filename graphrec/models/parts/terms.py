@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from graphrec.data.sampling import Batch
 from graphrec.models.base import require_features
-from graphrec.models.options import Regulariser, Size, Temperature, Weight
+from graphrec.models.options import Regulariser, Size, Temperature, Weight, checked_limits
 from graphrec.models.parts.base import Part, Plan, State
 from graphrec.models.parts.registry import register_part
 from graphrec.nn.contrast import (
@@ -30,10 +30,15 @@ Spread = Literal["negatives", "positives"]
 class Term(Part):
     """Base: a weight, and named values before it.
 
+    Attributes:
+        learns: it tells what users like; a model needs at least one such term.
+
     Args:
         weight: of the term.
         needs_negatives: it cannot be computed without the batch's negatives.
     """
+
+    learns: ClassVar[bool] = False
 
     def __init__(self, weight: float, *, needs_negatives: bool = False) -> None:
         super().__init__()
@@ -52,6 +57,8 @@ class BPRTerm(Term):
         plan: the model so far.
         weight: of the term.
     """
+
+    learns: ClassVar[bool] = True
 
     def __init__(self, plan: Plan, *, weight: Weight = 1.0) -> None:
         super().__init__(weight, needs_negatives=True)
@@ -73,9 +80,11 @@ class SoftmaxTerm(Term):
         weight: of the term.
         temperature: of the softmax.
         cosine: compare directions instead of inner products.
-        pool: the sampled negatives of each positive, or the whole `batch` of positives, in which
-            a user's own positives are not taken as its negatives.
+        pool: the sampled negatives of each positive, or the positives of the rest of the `batch`,
+            but for rows of the same user or the same item.
     """
+
+    learns: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -114,6 +123,8 @@ class AlignmentTerm(Term):
         weight: of the term.
     """
 
+    learns: ClassVar[bool] = True
+
     def __init__(self, plan: Plan, *, weight: Weight = 1.0) -> None:
         super().__init__(weight)
 
@@ -147,7 +158,7 @@ class UniformItemsTerm(Term):
     Args:
         plan: the model so far.
         weight: of the term.
-        spread: the batch's `negatives` or its `positives`.
+        spread: the batch's `negatives` (the first of each row) or its `positives`.
     """
 
     def __init__(self, plan: Plan, *, weight: Weight = 0.25, spread: Spread = "positives") -> None:
@@ -166,7 +177,7 @@ class CalibratedItemsTerm(Term):
     Args:
         plan: the model so far.
         weight: of the term.
-        spread: the batch's `negatives` or its `positives`.
+        spread: the batch's `negatives` (the first of each row) or its `positives`.
         content: block whose cosines calibrate, such as `mixture`; or `features`, the frozen
             features of all modalities.
         low: least similarity that calibrates.
@@ -184,7 +195,8 @@ class CalibratedItemsTerm(Term):
         high: float = 1.0,
     ) -> None:
         super().__init__(weight, needs_negatives=spread == "negatives")
-        self.spread, self.content, self.limits = spread, content, (low, high)
+        self.spread, self.content = spread, content
+        self.limits = checked_limits(low, high, "model.losses.calibrated_items.{low,high}")
         self.features: JoinedFeatures | None = None
         if content == "features":
             require_features(plan.train, "loss 'calibrated_items'")
@@ -211,6 +223,8 @@ class CalibratedItemsTerm(Term):
 @register_part("loss", "content")
 class ContentTerm(Term):
     """A BPR of every modality: users against projected features, as in FREEDOM.
+
+    A pair of which an item lacks the modality is left out.
 
     Args:
         plan: the model so far.
@@ -239,7 +253,9 @@ class ContentTerm(Term):
             content = project(distinct)
             better = pair_scores(user, rows(content, good))
             worse = pair_scores(user.unsqueeze(1), rows(content, bad))
-            terms[f"content_{name}"] = bpr_loss(better, worse)
+            present: Tensor = project.present[distinct]  # type: ignore[index]
+            mask = present[good].unsqueeze(1) & present[bad]
+            terms[f"content_{name}"] = bpr_loss(better, worse, mask)
         return terms
 
 
@@ -332,10 +348,8 @@ class ContrastTerm(Term):
             "item": (state.items, state.first_items),
         }[self.side]
         anchors, second = fused if self.anchor == "fused" else first, state.second[self.side]
-        if self.nodes is not None and self.nodes < len(anchors):
-            chosen = torch.randperm(len(anchors), device=anchors.device)[: self.nodes]
-            anchors, second = anchors[chosen], second[chosen]
-        return {f"contrast_{self.side}": node_contrast(anchors, second, self.temperature)}
+        found = node_contrast(anchors, second, self.temperature, nodes=self.nodes)
+        return {f"contrast_{self.side}": found}
 
 
 @register_part("loss", "contrast_user")
@@ -399,5 +413,5 @@ def negatives(batch: Batch) -> Tensor:
 
 
 def spread(batch: Batch, which: Spread) -> Tensor:
-    """The batch's negatives or positives, [n]."""
-    return batch.positives if which == "positives" else negatives(batch).flatten()
+    """The batch's positives or its first negatives, [B]."""
+    return batch.positives if which == "positives" else negatives(batch)[:, 0]
