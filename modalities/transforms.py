@@ -314,7 +314,9 @@ def make_transform(text: str) -> Transform:
     """A transform from text.
 
     Args:
-        text: `l2`, `center`, `pca:D`, `whiten[:D[:GAMMA]]`, `cut:D`, or `impute:HOW`.
+        text: `l2`, `center`, `pca:D`, `whiten[:D[:GAMMA]]`, `cut:D` or `impute:HOW`; or one that
+            spoils features on purpose: `drop:SHARE[:SEED]`, `noise:SCALE[:SEED]`,
+            `shuffle[:SEED]`, see `modalities.corruptions`.
 
     Raises:
         UnknownNameError: none is called so.
@@ -327,10 +329,13 @@ def make_transform(text: str) -> Transform:
         Traceback (most recent call last):
         modalities._base.errors.InputError: transform 'pca' is not of the form pca:D
     """
+    from modalities.corruptions import CORRUPTIONS
+
+    kinds = {**KINDS, **CORRUPTIONS}
     name, *arguments = text.strip().split(":")
-    if name not in KINDS:
-        raise UnknownNameError("transform", name, KINDS)
-    kind = KINDS[name]
+    if name not in kinds:
+        raise UnknownNameError("transform", name, kinds)
+    kind = kinds[name]
     wrong = InputError(f"transform '{text}' is not of the form {kind.form}")
     if not kind.needs <= len(arguments) <= len(kind.takes):
         raise wrong

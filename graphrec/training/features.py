@@ -206,7 +206,8 @@ class _Maker:
         states: list[State] = []
         for step, transform in enumerate(transforms):
             try:
-                states.append(known[step] if known else transform.fit(table.values[rows]))
+                learnt = known[step] if known else transform.fit(table.values[rows & table.present])
+                states.append(learnt)
                 table = transform.apply(states[-1], table)
             except InputError as error:
                 raise InputError(f"features.{name}.transforms: {error}") from None

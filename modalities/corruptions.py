@@ -1,0 +1,144 @@
+"""Transforms that spoil features on purpose, to see what a model makes of it.
+
+Draws depend on the seed and the number of items alone, so a greater share of dropped rows holds
+every row a smaller one dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from modalities._base.errors import InputError
+from modalities.transforms import Rows, State, Table, Transform
+
+
+@dataclass(frozen=True)
+class Drop(Transform):
+    """A share of the present rows becomes absent.
+
+    Args:
+        share: of the present rows, in [0, 1]; rounded to whole rows.
+        seed: which.
+
+    Example:
+        >>> table = Table(np.ones((4, 1), np.float32), np.array([True, True, True, True]))
+        >>> int(Drop(0.5).apply({}, table).present.sum())
+        2
+    """
+
+    share: float
+    seed: int = 0
+
+    form: ClassVar[str] = "drop:SHARE[:SEED]"
+    takes: ClassVar[tuple[Callable[[str], Any], ...]] = (float, int)
+    needs: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise InputError(f"'drop' takes a share from 0 to 1, got {self.share:g}")
+        _check_seed("drop", self.seed)
+
+    @property
+    def name(self) -> str:
+        """Such as `drop:0.3:0`."""
+        return f"drop:{self.share:g}:{self.seed}"
+
+    def apply(self, state: State, table: Table) -> Table:
+        """The table with fewer rows present."""
+        order = np.random.default_rng(self.seed).permutation(len(table.present))
+        candidates = order[table.present[order]]
+        gone = candidates[: round(self.share * len(candidates))]
+        present, values = table.present.copy(), table.values.astype(np.float32)
+        present[gone], values[gone] = False, 0
+        return replace(table, values=values, present=present)
+
+
+@dataclass(frozen=True)
+class Noise(Transform):
+    r"""x + SCALE s e, e standard normal, s the deviation of the fitted rows' entries.
+
+    s is the root mean square of the entries less their columns' means, one number for all.
+
+    Args:
+        scale: of the noise; 1 is as much noise as there is signal.
+        seed: of e.
+    """
+
+    scale: float
+    seed: int = 0
+
+    form: ClassVar[str] = "noise:SCALE[:SEED]"
+    takes: ClassVar[tuple[Callable[[str], Any], ...]] = (float, int)
+    needs: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.scale < float("inf"):
+            raise InputError(f"'noise' takes a scale of 0 or more, got {self.scale:g}")
+        _check_seed("noise", self.seed)
+
+    @property
+    def name(self) -> str:
+        """Such as `noise:0.5:0`."""
+        return f"noise:{self.scale:g}:{self.seed}"
+
+    def fit(self, rows: Rows) -> State:
+        """The deviation s, [1]."""
+        if not len(rows):
+            raise InputError(f"'{self.name}' has no rows to learn from")
+        centred = rows.astype(np.float64) - rows.mean(0, dtype=np.float64)
+        return {"deviation": np.sqrt(np.mean(centred**2, keepdims=True)).ravel()}
+
+    def apply(self, state: State, table: Table) -> Table:
+        """The table with noise on its present rows."""
+        noise = np.random.default_rng(self.seed).standard_normal(table.values.shape)
+        noisy = table.values + self.scale * state["deviation"] * noise
+        values = np.where(table.present[:, None], noisy, 0.0).astype(np.float32)
+        return replace(table, values=values)
+
+
+@dataclass(frozen=True)
+class Shuffle(Transform):
+    """The present rows given to other items at random: content without meaning.
+
+    Args:
+        seed: of the permutation.
+
+    Example:
+        >>> table = Table(np.arange(3.0)[:, None], np.array([True, True, True]))
+        >>> sorted(Shuffle().apply({}, table).values.ravel().tolist())
+        [0.0, 1.0, 2.0]
+    """
+
+    seed: int = 0
+
+    form: ClassVar[str] = "shuffle[:SEED]"
+    takes: ClassVar[tuple[Callable[[str], Any], ...]] = (int,)
+    needs: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        _check_seed("shuffle", self.seed)
+
+    @property
+    def name(self) -> str:
+        """Such as `shuffle:0`."""
+        return f"shuffle:{self.seed}"
+
+    def apply(self, state: State, table: Table) -> Table:
+        """The table with its present rows permuted."""
+        known = np.flatnonzero(table.present)
+        values = table.values.astype(np.float32)
+        values[known] = values[np.random.default_rng(self.seed).permutation(known)]
+        return replace(table, values=values)
+
+
+CORRUPTIONS: Mapping[str, type[Transform]] = {"drop": Drop, "noise": Noise, "shuffle": Shuffle}
+"""The corruptions by name."""
+
+
+def _check_seed(name: str, seed: int) -> None:
+    if seed < 0:
+        raise InputError(f"the seed of '{name}' must not be negative, got {seed}")
