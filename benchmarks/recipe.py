@@ -22,7 +22,7 @@ from graphrec.data.loading import load_dataset
 from graphrec.serving.run import load_run
 from graphrec.training.config import Experiment, apply_overrides
 from graphrec.training.train import resume_run, train_run
-from modalities._base.files import write_json
+from modalities._base.files import locked, write_json
 from modalities._base.identity import digest
 
 BUDGET = ("training.epochs=200", "training.eval_every=5", "training.patience=3")
@@ -147,10 +147,11 @@ def _trained(work: Path, path: Path, dataset: Dataset, options: tuple[str, ...])
     experiment = Experiment.parse(apply_overrides(values, [*BUDGET, *options]))
     made = experiment.to_dict()
     folder = work / f"{dataset.name}-{digest(made['model'], made['training'])[:12]}"
-    if not (folder / "manifest.json").is_file():
-        train_run(dataset, experiment, folder, test=False)
-    elif load_run(folder).folder.manifest()["status"] != "finished":
-        resume_run(folder, dataset)
+    with locked(work / f"{folder.name}.lock"):  # several of these may share the work
+        if not (folder / "manifest.json").is_file():
+            train_run(dataset, experiment, folder, test=False)
+        elif load_run(folder).folder.manifest()["status"] != "finished":
+            resume_run(folder, dataset)
     return float(load_run(folder).metrics["valid"][METRIC])
 
 

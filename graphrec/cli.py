@@ -141,11 +141,17 @@ def evaluate(
         bool,
         typer.Option("--same-encoder", help="Other data's features are of the run's encoder."),
     ] = False,
+    cohorts: Annotated[
+        bool, typer.Option("--cohorts", help="Show groups of users and items, as recorded.")
+    ] = False,
 ) -> None:
     """Measure the best epoch of a run; opening test is recorded."""
-    from graphrec.commands import show_evaluation
+    from graphrec.commands import show_cohorts, show_evaluation
 
-    show_evaluation(run, split.value, data, device, same_encoder=same_encoder)
+    if cohorts:
+        show_cohorts(run, split.value)
+    else:
+        show_evaluation(run, split.value, data, device, same_encoder=same_encoder)
 
 
 @app.command()

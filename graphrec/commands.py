@@ -132,6 +132,11 @@ def run_ablation(
         )
 
 
+def show_cohorts(run: Path, split: str) -> None:
+    """`graphrec evaluate RUN --cohorts`."""
+    out().print(frame_table(load_run(run).cohorts("test" if split == "test" else "valid")))
+
+
 def _plan_table(study: Any) -> Table:
     plan = study.plan
     table = Table(title=f"{plan.name}: {len(plan.runs)} runs", title_justify="left")

@@ -125,4 +125,6 @@ def frame_table(frame: pl.DataFrame, title: str = "") -> Table:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
+    if value is None:
+        return ""
     return f"{value:,}" if isinstance(value, int) else str(value)

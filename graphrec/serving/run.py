@@ -110,6 +110,26 @@ class Run:
         ranker = ranker_of(best_model(self.folder, dataset, experiment))
         return measure(self.folder, dataset, experiment, ranker, split).metrics
 
+    def cohorts(self, split: Literal["valid", "test"] = "test") -> pl.DataFrame:
+        """Metrics by groups of users and items, as recorded when the split was measured.
+
+        Returns:
+            Columns cohort, group, users, items and the metrics; see
+            `graphrec.evaluation.cohorts.cohort_metrics`.
+
+        Raises:
+            InputError: the run has not been measured on the split.
+        """
+        path = self.path / "cohorts.parquet"
+        if path.is_file():
+            found = pl.read_parquet(path).filter(pl.col("split") == split).drop("split")
+            if len(found):
+                return found
+        raise InputError(
+            f"the run in '{self.path}' has no cohorts of {split}; measure it with "
+            f"'graphrec evaluate {self.path} --split {split}'"
+        )
+
     def knows(self, dataset: Dataset) -> bool:
         """Whether these are the interactions the run was trained on."""
         return bool(dataset.data_id == self.folder.manifest()["ids"]["data_id"])

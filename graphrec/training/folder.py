@@ -52,7 +52,8 @@ class RunFolder:
     """Paths and files of a run.
 
     Holds `config.yaml` (as resolved), `manifest.json` (versions, hardware, ids, status),
-    `history.jsonl`, `metrics.json`, `per_user.parquet`, `topk.parquet`, `best/`, `last/`,
+    `history.jsonl`, `metrics.json`, `per_user.parquet`, `topk.parquet`, `cohorts.parquet`, `best/`,
+    `last/`,
     `test_access.json`, `train.log`, `served/` (ids, titles, seen items, vectors) and, where
     features are transformed, `features/` (what the transforms have learnt).
 
@@ -256,7 +257,7 @@ class RunFolder:
             raise InputError(f"cannot read '{path}': {error}") from None
 
     def write_part(self, name: str, split: str, rows: pl.DataFrame) -> None:
-        """Add a split's rows to `per_user` or `topk`, or replace them; column `split` tells."""
+        """Add a split's rows to a table, or replace them; column `split` tells."""
         path = self.path / f"{name}.parquet"
         rows = rows.select(pl.lit(split).alias("split"), pl.all())
         if path.is_file():

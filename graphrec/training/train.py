@@ -12,7 +12,8 @@ import polars as pl
 import torch
 
 from graphrec.data.dataset import Dataset
-from graphrec.evaluation.evaluate import Evaluation, evaluate
+from graphrec.evaluation.cohorts import cohort_metrics
+from graphrec.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate
 from graphrec.evaluation.held_out import HeldOut, held_out_valid
 from graphrec.evaluation.ranking import Ranker, VectorRanker
 from graphrec.evaluation.test_split import open_test
@@ -138,6 +139,7 @@ def measure(
     result = evaluate(ranker, dataset, held_out, options)
     folder.write_part("per_user", split, _per_user(result, dataset))
     folder.write_part("topk", split, _topk(result, dataset))
+    folder.write_part("cohorts", split, _cohorts(result, dataset, held_out, options))
     folder.update_metrics(**{split: result.metrics})  # last: it says that the tables are there
     return result
 
@@ -213,6 +215,21 @@ def _validation(dataset: Dataset) -> HeldOut:
             "make another split with 'graphrec data split'"
         )
     return valid
+
+
+def _cohorts(
+    result: Evaluation, dataset: Dataset, held_out: HeldOut, options: EvaluationOptions
+) -> pl.DataFrame:
+    """Metrics by groups, at the cut-off 20 or the largest there is."""
+    return cohort_metrics(
+        dataset.train,
+        result.users,
+        result.topk.items.cpu().numpy().astype(np.int64),
+        held_out.indptr,
+        held_out.items,
+        metrics=[name for name in ("recall", "ndcg") if name in options.metrics],
+        k=20 if 20 in options.ks else max(options.ks),
+    )
 
 
 def _per_user(result: Evaluation, dataset: Dataset) -> pl.DataFrame:

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import pytest
 
+import graphrec
+from graphrec.data.dataset import Dataset
 from graphrec.data.train_view import TrainView
 from graphrec.evaluation.cohorts import (
     COHORTS,
@@ -12,7 +17,8 @@ from graphrec.evaluation.cohorts import (
     modality_groups,
     popularity_groups,
 )
-from modalities._base.errors import UnknownNameError
+from graphrec.evaluation.test_split import openings_of
+from modalities._base.errors import InputError, UnknownNameError
 
 
 def test_items_by_popularity_hold_equal_shares() -> None:
@@ -70,3 +76,21 @@ def test_unknown_names(tiny_train: TrainView) -> None:
         cohort_metrics(tiny_train, nobody, nobody, nobody, nobody, cohorts=["popular"])
     with pytest.raises(UnknownNameError, match="unknown metric"):
         cohort_metrics(tiny_train, nobody, nobody, nobody, nobody, metrics=["recal"])
+
+
+def test_runs_record_their_cohorts(small_dataset: Dataset, tmp_path: Path) -> None:
+    run = graphrec.train(small_dataset, "popularity", tmp_path / "run", progress=False)
+    splits: tuple[Literal["valid", "test"], ...] = ("valid", "test")
+    for split in splits:
+        table = run.cohorts(split)
+        assert set(table["cohort"]) == set(COHORTS)
+        active = table.filter(table["cohort"] == "activity")
+        weights = active["users"] / active["users"].sum()
+        whole = float((active["recall@20"] * weights).sum())
+        assert whole == pytest.approx(run.metrics[split]["recall@20"])
+    assert len(openings_of(run.path / "test_access.json")) == 1
+    shut = graphrec.train(
+        small_dataset, "popularity", tmp_path / "shut", test=False, progress=False
+    )
+    with pytest.raises(InputError, match="has no cohorts of test; measure it with"):
+        shut.cohorts()
