@@ -170,6 +170,18 @@ def ablate(
 
 
 @app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A study, runs, or a run.")],
+    out: Annotated[Path | None, typer.Option(help="File; default: report.html in DIR.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The dataset, where it has moved.")] = None,
+) -> None:
+    """Write one self-contained page: tables, curves, cohorts, users with pictures, everything."""
+    from graphrec.experiments.report import write_report
+
+    typer.echo(f"wrote {write_report(folder, out, data=data)}")
+
+
+@app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
     metric: Annotated[

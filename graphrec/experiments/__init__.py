@@ -1,7 +1,10 @@
 """Studies: many runs planned, compared and reported.
 
+- `plan`: a study as it is declared, and the runs it amounts to
+- `study`, `worker`: the runs trained, work shared, test opened at the end
 - `compare`: runs side by side, paired by user, with intervals and tests
 - `render`: a comparison as a table, Markdown, LaTeX, CSV or JSON
+- `report`: everything on one page
 """
 
 from graphrec.experiments.compare import Comparison, Variant, compare_runs

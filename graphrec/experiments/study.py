@@ -115,15 +115,7 @@ class Study:
 
     def counts(self) -> Counter[str]:
         """How often each kind of shared work was done, over all sessions."""
-        total: Counter[str] = Counter()
-        path = self.folder / "log.jsonl"
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    total.update(json.loads(line)["counts"])
-                except (json.JSONDecodeError, KeyError):
-                    continue  # the line being written when a session was killed
-        return total
+        return shared_work(self.folder)
 
     def _trained(
         self, left: list[PlannedRun], paths: dict[str | None, Path], workers: int, threads: int
@@ -250,6 +242,19 @@ def declared_in(folder: Path) -> dict[str, Any]:
     if not (folder / "study.json").is_file():
         raise InputError(f"'{folder}' is not a study folder: it has no study.json")
     return read_json(folder / "study.json")
+
+
+def shared_work(folder: Path) -> Counter[str]:
+    """How often each kind of shared work was done, from a study's log."""
+    total: Counter[str] = Counter()
+    path = folder / "log.jsonl"
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                total.update(json.loads(line)["counts"])
+            except (json.JSONDecodeError, KeyError):
+                continue  # the line being written when a session was killed
+    return total
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from graphrec.data.dataset import Dataset
 from graphrec.evaluation.cohorts import cohort_metrics
 from graphrec.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate
 from graphrec.evaluation.held_out import HeldOut, held_out_valid
+from graphrec.evaluation.metrics import find_hits
 from graphrec.evaluation.ranking import Ranker, VectorRanker
 from graphrec.evaluation.test_split import open_test
 from graphrec.models.base import Recommender
@@ -138,7 +140,7 @@ def measure(
         held_out = _validation(dataset)
     result = evaluate(ranker, dataset, held_out, options)
     folder.write_part("per_user", split, _per_user(result, dataset))
-    folder.write_part("topk", split, _topk(result, dataset))
+    folder.write_part("topk", split, _topk(result, dataset, held_out))
     folder.write_part("cohorts", split, _cohorts(result, dataset, held_out, options))
     folder.update_metrics(**{split: result.metrics})  # last: it says that the tables are there
     return result
@@ -181,11 +183,22 @@ def _finish(
         folder.save_vectors(model.embeddings())
     ranker = ranker_of(model)
     best = {"epoch": progress.best_epoch, "metric": experiment.training.metric}
-    folder.update_metrics(best=best)
+    cost = {"seconds": round(progress.seconds, 2), "peak_memory_mib": _peak_memory_mib()}
+    folder.update_metrics(best=best, cost=cost)
     if "valid" not in folder.metrics():
         measure(folder, dataset, experiment, ranker, "valid")
     if test and "test" not in folder.metrics():
         measure(folder, dataset, experiment, ranker, "test")
+
+
+def _peak_memory_mib() -> int | None:
+    """The most memory this process held, where the system tells."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak // (2**20 if sys.platform == "darwin" else 2**10))
 
 
 @contextmanager
@@ -237,9 +250,10 @@ def _per_user(result: Evaluation, dataset: Dataset) -> pl.DataFrame:
     return pl.DataFrame({"user": ids, **result.per_user})
 
 
-def _topk(result: Evaluation, dataset: Dataset) -> pl.DataFrame:
+def _topk(result: Evaluation, dataset: Dataset, held_out: HeldOut) -> pl.DataFrame:
     users = [dataset.user_ids[user] for user in result.users.tolist()]
     items = result.topk.items.cpu().numpy()
+    hits = find_hits(items, held_out.indptr, held_out.items)
     k = items.shape[1]
     table = pl.DataFrame(
         {
@@ -247,6 +261,7 @@ def _topk(result: Evaluation, dataset: Dataset) -> pl.DataFrame:
             "rank": np.tile(np.arange(1, k + 1, dtype=np.int32), len(users)),
             "item": items.ravel(),
             "score": result.topk.scores.cpu().numpy().ravel(),
+            "hit": hits.ravel(),
         }
     ).filter(pl.col("item") >= 0)
     names = pl.Series(users), pl.Series(list(dataset.item_ids))
