@@ -170,6 +170,22 @@ def ablate(
 
 
 @app.command()
+def tune(
+    search: Annotated[Path, typer.Argument(metavar="SEARCH", help="YAML file of the search.")],
+    out: Annotated[Path, typer.Option(help="Folder of the search; run again to go on.")],
+    data: Annotated[Path | None, typer.Option(help="Dataset, instead of the file's.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials, instead of the file's.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Minutes of this session.")] = None,
+) -> None:
+    """Search options on validation, pruning what falls behind; test stays shut."""
+    from graphrec.commands import run_search
+
+    run_search(search, out, {"data": data and str(data), "trials": trials, "minutes": minutes})
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A study, runs, or a run.")],
     out: Annotated[Path | None, typer.Option(help="File; default: report.html in DIR.")] = None,

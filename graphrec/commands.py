@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,31 @@ def run_ablation(
             f"{len(result.failed)} of {len(plan.runs)} runs failed (see above); "
             f"the others are finished. Run again to try them anew: {again}"
         )
+
+
+def run_search(path: Path, folder: Path, given: Mapping[str, Any]) -> None:
+    """`graphrec tune`."""
+    from graphrec.experiments.tune import Tuning, tune
+
+    known = {key: value for key, value in given.items() if value is not None}
+    tuning = Tuning.parse({**read_config(path), **known})
+    console = out()
+    with _interruptible(f"graphrec tune {path} --out {folder}"):
+        found = tune(tuning, folder, tell=lambda line: console.print(line, markup=False))
+    best = {name: str(value) for name, value in found.best.options.items()}
+    states = [trial.state for trial in found.trials]
+    said = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    console.print(f"{len(states)} trials: {said}")
+    title = (
+        f"Best on validation: {found.metric} {found.best.value:.4f} (trial {found.best.number + 1})"
+    )
+    console.print(key_values(title, best))
+    if found.importance:
+        shares = {name: f"{share:.0%}" for name, share in found.importance.items()}
+        console.print(key_values("Importance of the options", shares))
+    console.print(
+        f"graphrec train {tuning.data} --config {folder / 'best.yaml'} --out RUN", markup=False
+    )
 
 
 def show_cohorts(run: Path, split: str) -> None:

@@ -4,6 +4,7 @@
 - `study`, `worker`: the runs trained, work shared, test opened at the end
 - `compare`: runs side by side, paired by user, with intervals and tests
 - `render`: a comparison as a table, Markdown, LaTeX, CSV or JSON
+- `tune`: a search for good options
 - `report`: everything on one page
 """
 
