@@ -34,6 +34,7 @@ class Method(str, Enum):
     user_time = "user-time"
     global_time = "global-time"
     leave_one_out = "leave-one-out"
+    k_fold = "k-fold"
 
 
 class BadValues(str, Enum):
@@ -443,11 +444,13 @@ def split(
     out: Out,
     method: Annotated[Method, typer.Option(help="How to split.")],
     seed: Seed = 0,
+    folds: Annotated[int, typer.Option(min=3, help="Of k-fold.")] = 5,
+    fold: Annotated[int, typer.Option(min=0, help="Of k-fold: which one is test.")] = 0,
 ) -> None:
     """Write the same data under another split; features are shared."""
     from graphrec.commands import show_dataset, split_dataset
 
-    split_dataset(dataset, out, method.value, seed)
+    split_dataset(dataset, out, method.value, seed, folds=folds, fold=fold)
     show_dataset(out)
 
 

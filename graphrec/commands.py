@@ -315,7 +315,7 @@ def import_dataset(
     _save_new(build_dataset(read, **how), folder, encode)
 
 
-def split_dataset(dataset: Path, folder: Path, method: str, seed: int) -> None:
+def split_dataset(dataset: Path, folder: Path, method: str, seed: int, **options: Any) -> None:
     """`graphrec data split`."""
     from graphrec.data.splits import make_split
 
@@ -328,6 +328,7 @@ def split_dataset(dataset: Path, folder: Path, method: str, seed: int) -> None:
         events.timestamps,
         labels=loaded.split.labels,
         seed=seed,
+        **options,
     )
     loaded.with_split(made).save(folder)
 

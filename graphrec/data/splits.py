@@ -14,7 +14,7 @@ from modalities._base.identity import digest
 
 TRAIN, VALID, TEST, DROPPED = 0, 1, 2, -1
 
-METHODS = ("given", "user-random", "user-time", "global-time", "leave-one-out")
+METHODS = ("given", "user-random", "user-time", "global-time", "leave-one-out", "k-fold")
 
 Rounding = Literal["mmrec", "lattice"]
 _ROUNDINGS = ("mmrec", "lattice")
@@ -66,6 +66,8 @@ def make_split(
     seed: int = 0,
     rounding: Rounding = "mmrec",
     fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    folds: int = 5,
+    fold: int = 0,
 ) -> Split:
     """Label every interaction train, valid, test or dropped.
 
@@ -82,6 +84,10 @@ def make_split(
     - `leave-one-out`: each user's last interaction is test, the last but one valid; in time
       order, or without timestamps in random order.
 
+    - `k-fold`: each user's interactions fall at random into `folds` parts of sizes that differ by
+      one at most; part `fold` is test, the next one valid, the others train. Over all values of
+      `fold` every interaction is test once, except those of users with fewer than 3.
+
     In the per-user methods a user with fewer than 3 interactions is all training. Equal
     timestamps keep file order.
 
@@ -94,6 +100,8 @@ def make_split(
         seed: of the random methods.
         rounding: of `user-random` and `user-time`.
         fractions: train, valid, test, for `global-time`.
+        folds: how many, at least 3, for `k-fold`.
+        fold: which one is test, from 0.
 
     Raises:
         InputError: `given` without labels, a time split without timestamps, wrong values.
@@ -125,6 +133,9 @@ def make_split(
         options = {"fractions": _checked_fractions(fractions)}
         made = _global_time(users, _required(times, method), options["fractions"])
         dropped = {_NO_TRAINING: int((made == DROPPED).sum())}
+    elif method == "k-fold":
+        drawn, options = seed, {"folds": folds, "fold": fold}
+        made = _k_fold(users, _draws(seed, users, items), folds, fold)
     else:
         random = method == "user-random" or (method == "leave-one-out" and times is None)
         if random:
@@ -167,6 +178,27 @@ def _global_time(
     trained = np.zeros(users.max(initial=-1) + 1, bool)
     trained[users[labels == TRAIN]] = True
     labels[~trained[users]] = DROPPED
+    return labels
+
+
+def _k_fold(
+    users: NDArray[np.int64], keys: NDArray[Any], folds: int, fold: int
+) -> NDArray[np.int8]:
+    if folds < 3 or not 0 <= fold < folds:
+        raise InputError(
+            f"k-fold needs at least 3 folds and a fold from 0 to folds - 1, got folds={folds}, "
+            f"fold={fold}"
+        )
+    order = np.lexsort((keys, users))
+    counts = np.bincount(users)
+    starts = np.cumsum(counts) - counts
+    owner = users[order]
+    # Where a user's first part lies depends on the user, so that small users fill all folds.
+    part = (np.arange(len(users)) - starts[owner] + owner) % folds
+    labels = np.full(len(users), TRAIN, np.int8)
+    few = counts[owner] < 3
+    labels[order] = np.where(part == fold, TEST, np.where(part == (fold + 1) % folds, VALID, TRAIN))
+    labels[order[few]] = TRAIN
     return labels
 
 

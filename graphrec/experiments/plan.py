@@ -80,7 +80,7 @@ class StudyPlan:
         name: of the study.
         data: dataset folder.
         runs: in order.
-        splits: how each named split is made: `method` and `seed`.
+        splits: how each named split is made: `method`, `seed` and, for k-fold, `folds`, `fold`.
         encode: requests by name of modality: `encoder`, `content` and more.
         metrics: that its tables show.
         declared: the study as it was given.
@@ -266,6 +266,6 @@ def _check(run: PlannedRun, metrics: Sequence[str]) -> None:
 def _check_splits(splits: Options) -> None:
     for name, given in splits.items():
         options = mapping(given, f"splits.{name}")
-        reject_unknown(options, ("method", "seed"), f"splits.{name}.")
+        reject_unknown(options, ("method", "seed", "folds", "fold"), f"splits.{name}.")
         if options.get("method") not in METHODS:
             raise UnknownNameError(f"method of splits.{name}", str(options.get("method")), METHODS)

@@ -195,7 +195,7 @@ class Study:
             events.items,
             events.timestamps,
             labels=dataset.split.labels,
-            seed=int(options.get("seed", 0)),
+            **{key: int(value) for key, value in options.items() if key != "method"},
         )
         dataset.with_split(made).save(folder)
         self._log("split", {"splits made": 1}, name=name)

@@ -247,3 +247,31 @@ def test_large_split_is_vectorised() -> None:
     make_split("user-time", users, items, times)
     make_split("global-time", users, items, times)
     assert time.perf_counter() - began < 5
+
+
+def test_folds_cover_every_interaction_once() -> None:
+    random = np.random.default_rng(0)
+    users = np.concatenate([random.integers(0, 40, 900), np.full(2, 40), np.full(4, 41)])
+    items = np.concatenate([random.integers(0, 500, 900), [1, 2], [1, 2, 3, 4]])
+    splits = [make_split("k-fold", users, items, seed=3, folds=5, fold=f).labels for f in range(5)]
+    tested = sum((labels == 2).astype(int) for labels in splits)
+    assert (tested[users < 40] == 1).all()
+    assert (tested[users == 40] == 0).all()  # too few to hold one out
+    assert (tested[users == 41] == 1).all()
+    for fold in range(5):
+        following = splits[(fold + 1) % 5]
+        np.testing.assert_array_equal((splits[fold] == 1), (following == 2))
+        sizes = np.bincount(users[splits[fold] == 2], minlength=41)[:40]
+        whole = np.bincount(users, minlength=41)[:40]
+        assert (np.abs(sizes - whole / 5) < 1).all()
+    assert make_split("k-fold", users, items, seed=3, fold=1).spec == {
+        "method": "k-fold",
+        "seed": 3,
+        "options": {"folds": 5, "fold": 1},
+    }
+
+
+@pytest.mark.parametrize(("folds", "fold"), [(2, 0), (5, 5), (5, -1)])
+def test_folds_that_cannot_be(folds: int, fold: int) -> None:
+    with pytest.raises(InputError, match="at least 3 folds and a fold from 0"):
+        make_split("k-fold", [0, 0, 0], [1, 2, 3], folds=folds, fold=fold)
