@@ -189,13 +189,14 @@ class Study:
             return folder
         dataset = load_dataset(data)
         events = dataset.interactions
+        numbers: dict[str, Any] = {k: int(v) for k, v in options.items() if k != "method"}
         made = make_split(
             options["method"],
             events.users,
             events.items,
             events.timestamps,
             labels=dataset.split.labels,
-            **{key: int(value) for key, value in options.items() if key != "method"},
+            **numbers,
         )
         dataset.with_split(made).save(folder)
         self._log("split", {"splits made": 1}, name=name)
