@@ -157,7 +157,9 @@ def evaluate(
 
 @app.command()
 def ablate(
-    study: Annotated[Path, typer.Argument(metavar="STUDY", help="YAML file of the study.")],
+    study: Annotated[
+        Path, typer.Argument(metavar="STUDY", help="YAML file, or a ready study such as encoders.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the study; run again to continue.")],
     data: Annotated[Path | None, typer.Option(help="Dataset, instead of the file's.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Runs trained at a time.")] = 1,

@@ -106,14 +106,13 @@ def run_ablation(
     from graphrec.experiments.render import tables
     from graphrec.experiments.study import Study
 
-    values = read_config(path)
-    plan = StudyPlan.parse({**values, "data": str(data)} if data is not None else values)
+    plan = StudyPlan.read(path, data)
     study = Study(plan, folder)
     console = out()
     console.print(_plan_table(study))
     if dry_run:
         return
-    again = f"graphrec ablate {path} --out {folder}"
+    again = f"graphrec ablate {path} --out {folder}" + (f" --data {data}" if data else "")
     with _interruptible(again):
         result = study.run(workers=workers, threads=threads, tell=console.print)
     if result.finished:

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,9 @@ SHORT = {
     "seed": "training.seed",
 }
 """Axes with names of their own, and the options they set."""
+SPOILT = {"missing": "drop:{}", "noise": "noise:{}", "shuffled": "shuffle"}
+"""Axes that spoil every modality in use, and the transforms that do it."""
+STUDIES = files("graphrec.experiments").joinpath("studies")
 SECTIONS = ("data", "features", "model", "training", "evaluation")
 
 
@@ -110,13 +114,24 @@ class StudyPlan:
         return digest(dict(self.declared))
 
     @classmethod
-    def read(cls, path: Path) -> StudyPlan:
-        """Read a YAML file.
+    def read(cls, path: Path | str, data: Path | None = None) -> StudyPlan:
+        """Read a YAML file, or one of the studies that come with graphrec, by name.
+
+        Args:
+            path: the file, or a name of `ready_studies`.
+            data: dataset folder, instead of the file's.
 
         Raises:
             InputError: the file cannot be read, or declares what cannot be.
         """
-        return cls.parse(read_config(path))
+        if not Path(path).exists() and str(path) in ready_studies():
+            with as_file(STUDIES.joinpath(f"{path}.yaml")) as file:
+                values = read_config(file)
+        elif not Path(path).exists() and Path(path).suffix not in (".yaml", ".yml"):
+            raise UnknownNameError("study", str(path), ready_studies())
+        else:
+            values = read_config(Path(path))
+        return cls.parse({**values, "data": str(data)} if data is not None else values)
 
     @classmethod
     def parse(cls, values: Options) -> StudyPlan:
@@ -153,9 +168,16 @@ class StudyPlan:
         )
 
 
+def ready_studies() -> list[str]:
+    """Names of the studies that come with graphrec."""
+    return sorted(file.name.removesuffix(".yaml") for file in STUDIES.iterdir())
+
+
 def _variants(study: _Study) -> Iterator[tuple[str, Options]]:
     """Label and settings (by dotted option) of every variant."""
-    axes = {name: _choices(name, given) for name, given in study.axes.items() if name != "seed"}
+    axes = {
+        name: _choices(name, given, study) for name, given in study.axes.items() if name != "seed"
+    }
     if study.design == "list" or (study.variants and not axes):
         if axes:
             raise InputError("design 'list' takes variants; axes belong to a grid")
@@ -180,9 +202,13 @@ def _variants(study: _Study) -> Iterator[tuple[str, Options]]:
             yield label if "=" in label else f"{name}={label}", options
 
 
-def _choices(axis: str, given: Any) -> dict[str, Options]:
+def _choices(axis: str, given: Any, study: _Study) -> dict[str, Options]:
     """The values of an axis by label: `[a, b]`, or `{label: value}`."""
+    if axis in SPOILT:
+        return _spoilt(axis, given, study)
     option = _option(axis)
+    if option == "features.use" and given in ("each", "subsets"):
+        given = _subsets(_modalities(study), every=given == "subsets")
     if isinstance(given, Mapping):
         labelled = {str(label): value for label, value in given.items()}
     elif isinstance(given, Sequence) and not isinstance(given, str):
@@ -200,11 +226,43 @@ def _choices(axis: str, given: Any) -> dict[str, Options]:
     return {label: {option: _for(axis, value)} for label, value in labelled.items()}
 
 
+def _spoilt(axis: str, given: Any, study: _Study) -> dict[str, Options]:
+    """Values of an axis that spoils features: 0 or false is the features as they are."""
+    if not isinstance(given, list) or not given:
+        raise InputError(f"axis '{axis}' must be a list such as [0, 0.5, 1], got {given!r}")
+    used = study.base.get("features", {}).get("use") or _modalities(study)
+    return {
+        f"{axis}={_shown(value)}": {
+            f"features.{name}.transforms": [SPOILT[axis].format(value)] if value else []
+            for name in used
+        }
+        for value in given
+    }
+
+
+def _modalities(study: _Study) -> list[str]:
+    from graphrec.data.loading import load_dataset
+
+    if study.data is None:
+        raise InputError("the study names no dataset; give data: FOLDER")
+    names = list(load_dataset(study.data).features) + list(study.encode)
+    if not names:
+        raise InputError(f"the dataset in '{study.data}' has no features to vary")
+    return list(dict.fromkeys(names))
+
+
+def _subsets(names: Sequence[str], *, every: bool) -> list[list[str]]:
+    """Each name alone and all together, or every subset, small ones first."""
+    sizes = range(1, len(names) + 1) if every else sorted({1, len(names)})
+    return [list(one) for size in sizes for one in itertools.combinations(names, size)]
+
+
 def _option(axis: str) -> str:
     option = SHORT.get(axis, axis)
     section, dot, name = option.partition(".")
     if section not in SECTIONS or not dot or not name:
-        raise UnknownNameError("axis", axis, [*SHORT, *(f"{one}.OPTION" for one in SECTIONS)])
+        known = [*SHORT, *SPOILT, *(f"{one}.OPTION" for one in SECTIONS)]
+        raise UnknownNameError("axis", axis, known)
     return option
 
 
@@ -233,7 +291,7 @@ def _seeds(study: _Study, settings: Options) -> list[int]:
     if "seed" in study.axes:
         return [
             int(options["training.seed"])
-            for options in _choices("seed", study.axes["seed"]).values()
+            for options in _choices("seed", study.axes["seed"], study).values()
         ]
     return study.seeds
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from graphrec.experiments.plan import StudyPlan
+from graphrec.data.dataset import Dataset
+from graphrec.experiments.plan import StudyPlan, ready_studies
 from modalities._base.errors import InputError
 
 BASE: dict[str, Any] = {"data": "DATA", "base": {"training": {"epochs": 2}}}
@@ -112,3 +113,44 @@ def test_a_name_given_twice_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="'a' occurs twice"):
         StudyPlan.read(file)
+
+
+def test_features_alone_together_and_spoilt(small_dataset: Dataset, tmp_path: Path) -> None:
+    store = small_dataset.features["text"]
+    with_more = small_dataset.with_features(photo=store, audio=store)
+    with_more.save(tmp_path / "data")
+    data = str(tmp_path / "data")
+    base = {"model": {"name": "freedom"}}
+    each = StudyPlan.parse({"data": data, "base": base, "axes": {"features": "each"}})
+    assert each.variants == ["text", "photo", "audio", "text+photo+audio"]
+    subsets = StudyPlan.parse({"data": data, "base": base, "axes": {"features": "subsets"}})
+    assert len(subsets.variants) == 7
+    spoilt = StudyPlan.parse(
+        {
+            "data": data,
+            "base": {**base, "features": {"use": ["text"]}},
+            "design": "one-at-a-time",
+            "axes": {"missing": [0.5], "noise": [1], "shuffled": [True]},
+        }
+    )
+    transforms = [run.values["features"].get("text", {}).get("transforms") for run in spoilt.runs]
+    assert spoilt.variants == ["base", "missing=0.5", "noise=1", "shuffled=True"]
+    assert transforms == [None, ["drop:0.5"], ["noise:1"], ["shuffle"]]
+    with pytest.raises(InputError, match="axis 'missing' must be a list"):
+        StudyPlan.parse({"data": data, "base": base, "axes": {"missing": 0.5}})
+
+
+@pytest.mark.parametrize("name", ready_studies())
+def test_ready_studies_can_be_laid_out(name: str, small_dataset: Dataset, tmp_path: Path) -> None:
+    small_dataset.save(tmp_path / "data")
+    plan = StudyPlan.read(name, tmp_path / "data")
+    assert plan.name == name
+    assert len(plan.variants) >= 1
+    assert len({run.folder for run in plan.runs}) == len(plan.runs)
+
+
+def test_unknown_studies_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown study 'encoder'; did you mean 'encoders'"):
+        StudyPlan.read("encoder", tmp_path)
+    with pytest.raises(InputError, match="does not exist"):
+        StudyPlan.read("mine.yaml", tmp_path)
