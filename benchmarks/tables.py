@@ -1,7 +1,7 @@
-"""Write the tables of the README from the figures in `benchmarks/results/`.
+"""Write the tables of README and docs from the figures in `benchmarks/results/`.
 
-python benchmarks/tables.py          # rewrite README.md
-python benchmarks/tables.py --check  # exit 1 when README.md is not up to date
+python benchmarks/tables.py          # rewrite them
+python benchmarks/tables.py --check  # exit 1 when one is not up to date
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 EPOCHS = 200  # of a run on Sports
+PAGES = (ROOT / "README.md", ROOT / "docs" / "models.md")
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -210,19 +211,27 @@ TABLES = {
 
 
 def main() -> None:
-    readme = ROOT / "README.md"
-    before = readme.read_text(encoding="utf-8")
-    after = before
+    stale = []
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        after = _filled(before)
+        if after != before:
+            stale.append(page.name)
+            if "--check" not in sys.argv:
+                page.write_text(after, encoding="utf-8")
+    if "--check" in sys.argv and stale:
+        sys.exit(f"{', '.join(stale)} not up to date; run python benchmarks/tables.py")
+
+
+def _filled(text: str) -> str:
     for name, table in TABLES.items():
         path = RESULTS / f"{name}.json"
-        if path.is_file() and f"<!-- results:{name} -->" in before:
+        if path.is_file() and f"<!-- results:{name} -->" in text:
             results = json.loads(path.read_text(encoding="utf-8"))
             if name == "sports":
                 results["not_run"] = _hours_not_run(results["models"])
-            after = _replaced(after, name, table(results))
-    if "--check" in sys.argv and after != before:
-        sys.exit("README.md is not up to date; run python benchmarks/tables.py")
-    readme.write_text(after, encoding="utf-8")
+            text = _replaced(text, name, table(results))
+    return text
 
 
 def _replaced(text: str, name: str, table: str) -> str:
