@@ -81,14 +81,6 @@ STAGES: dict[str, dict[str, tuple[str, ...]]] = {
         "and the mixture": ("model.streams.mixture=true",),
         "without identities": ("model.streams.identity=false", "model.streams.modalities=true"),
     },
-    "branches": {
-        "as it is": (),
-        "items": ("model.branches.item_hypergraph=true",),
-        "items, contrasted": (
-            "model.branches.item_hypergraph=true",
-            "model.losses.contrast_item={weight: 0.1, nodes: 512}",
-        ),
-    },
     "temperature": {
         "as it is": (),
         "0.5": ("model.losses.softmax.temperature=0.5",),
@@ -98,6 +90,14 @@ STAGES: dict[str, dict[str, tuple[str, ...]]] = {
         "as it is": (),
         "1": ("model.propagation.layers=1",),
         "3": ("model.propagation.layers=3",),
+    },
+    "branches": {
+        "as it is": (),
+        "items": ("model.branches.item_hypergraph=true",),
+        "items, contrasted": (
+            "model.branches.item_hypergraph=true",
+            "model.losses.contrast_item={weight: 0.1, nodes: 512}",
+        ),
     },
 }
 
