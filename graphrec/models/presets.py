@@ -65,7 +65,16 @@ LIRDREC = {
     "losses": {"bpr": 1.0, "mean_square": 1e-4},
 }
 
-RECOMMENDED = FREEDOM
+# Found on validation data alone; see benchmarks/recipe.py and docs/models.md.
+RECOMMENDED = {
+    "streams": {"identity": {}},
+    "propagation": {"name": "lightgcn", "layers": 3},
+    "item_graph": {"name": "knn", "applied": "identities", "norm": "symmetric"},
+    "fusion": "concat",
+    "branches": {},
+    "losses": {"softmax": {"weight": 1.0, "cosine": False, "temperature": 1.0}, "reg": 1e-4},
+    "negatives": 64,
+}
 
 NONE: dict[str, Any] = {
     "streams": {},
@@ -87,6 +96,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 TRAINING: Mapping[str, Mapping[str, Any]] = {
+    "recommended": {"lr": 3e-3},
     "mmhcl": MMHCL.training_defaults,
     "cm3": CM3.training_defaults,
     "lirdrec": LIRDRec.training_defaults,
