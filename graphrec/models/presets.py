@@ -71,7 +71,7 @@ RECOMMENDED = {
     "propagation": {"name": "lightgcn", "layers": 3},
     "item_graph": {"name": "knn", "applied": "identities", "norm": "symmetric"},
     "fusion": "concat",
-    "branches": {},
+    "branches": {"item_hypergraph": {}},
     "losses": {"softmax": {"weight": 1.0, "cosine": False, "temperature": 1.0}, "reg": 1e-4},
     "negatives": 64,
 }
