@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -25,7 +26,9 @@ def out() -> Console:
 
 
 class TrainingDisplay:
-    """A progress bar over epochs with the loss and the best validation metric.
+    """A progress bar over epochs: losses by name, validation now and at best, time left.
+
+    The time left is that of all epochs; stopping early makes it shorter.
 
     Args:
         experiment: names the model, the epochs and the metric.
@@ -41,10 +44,13 @@ class TrainingDisplay:
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
             TextColumn("{task.fields[status]}"),
         )
         self._bar = Progress(*columns, console=base_progress.console(), disable=not show)
-        self._task = self._bar.add_task(self._name, total=self._total, status="")
+        self._task = self._bar.add_task(self._name, total=self._total, left="", status="")
+        self._seconds: list[float] = []
+        self._valid: float | None = None
 
     def __enter__(self) -> TrainingDisplay:
         return self
@@ -55,13 +61,32 @@ class TrainingDisplay:
     def update(self, report: EpochReport) -> None:
         """Show an epoch."""
         self._bar.start()
-        loss = sum(report.losses.values())
+        done = report.progress.done
+        total = report.epoch if done else self._total
+        left = "" if done else self._left(report)
+        self._bar.update(
+            self._task, completed=report.epoch, total=total, left=left, status=self._status(report)
+        )
+
+    def _status(self, report: EpochReport) -> str:
+        said = [f"{name} {value:.4g}" for name, value in report.losses.items()]
+        if report.valid is not None:
+            self._valid = report.valid[self._metric]
         best = report.progress.best_value
-        status = f"loss {loss:.4f}" if report.losses else ""
         if best is not None:
-            status += f"  best {self._metric} {best:.4f} (epoch {report.progress.best_epoch})"
-        total = report.epoch if report.progress.done else self._total
-        self._bar.update(self._task, completed=report.epoch, total=total, status=status)
+            now = f"now {self._valid:.4f}, " if self._valid is not None else ""
+            epoch = report.progress.best_epoch
+            said.append(f"{self._metric} {now}best {best:.4f} (epoch {epoch})")
+        return "  ".join(said)
+
+    def _left(self, report: EpochReport) -> str:
+        """Time for the epochs that are left, from the last ones, validation included."""
+        if report.seconds:
+            self._seconds = [*self._seconds[-19:], report.seconds]
+        if not self._seconds:
+            return ""
+        mean = sum(self._seconds) / len(self._seconds)
+        return f"{timedelta(seconds=round(mean * (self._total - report.epoch)))} left"
 
 
 def key_values(title: str, values: Mapping[str, Any]) -> Group:

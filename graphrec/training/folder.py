@@ -120,7 +120,11 @@ class RunFolder:
 
     def set_status(self, status: str) -> None:
         """Record `running`, `paused`, `interrupted`, `failed` or `finished`."""
-        write_json(self.path / "manifest.json", {**self.manifest(), "status": status})
+        self.update_manifest(status=status)
+
+    def update_manifest(self, **parts: Any) -> None:
+        """Add or replace parts of `manifest.json`."""
+        write_json(self.path / "manifest.json", {**self.manifest(), **parts})
 
     def experiment(self) -> Experiment:
         """The configuration of the run."""

@@ -184,7 +184,8 @@ def _finish(
     ranker = ranker_of(model)
     best = {"epoch": progress.best_epoch, "metric": experiment.training.metric}
     cost = {"seconds": round(progress.seconds, 2), "peak_memory_mib": _peak_memory_mib()}
-    folder.update_metrics(best=best, cost=cost)
+    folder.update_metrics(best=best)
+    folder.update_manifest(cost=cost)
     if "valid" not in folder.metrics():
         measure(folder, dataset, experiment, ranker, "valid")
     if test and "test" not in folder.metrics():

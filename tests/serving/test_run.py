@@ -83,11 +83,13 @@ def test_evaluating_again_gives_the_same_and_is_recorded(run: graphrec.Run) -> N
 def test_tables_hold_the_same_figures_as_the_metrics(run: graphrec.Run) -> None:
     per_user = pl.read_parquet(run.path / "per_user.parquet")
     topk = pl.read_parquet(run.path / "topk.parquet")
-    assert topk.columns == ["split", "user", "rank", "item", "score"]
+    assert topk.columns == ["split", "user", "rank", "item", "score", "hit"]
     for split in ("valid", "test"):
         rows = per_user.filter(pl.col("split") == split)
         for name, value in run.metrics[split].items():
             assert rows[name].mean() == pytest.approx(value)
+        hits = topk.filter((pl.col("split") == split) & (pl.col("rank") <= 5))["hit"].sum()
+        assert hits / len(rows) / 5 == pytest.approx(run.metrics[split]["precision@5"])
         assert set(topk.filter(pl.col("split") == split)["user"]) == set(rows["user"])
     before = (run.path / "per_user.parquet").read_bytes()
     run.evaluate("valid")

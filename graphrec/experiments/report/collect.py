@@ -214,7 +214,7 @@ def _cohorts(first: Mapping[str, Run], split: SplitName) -> dict[str, dict[str, 
 
 def _summary(run: Run, label: str) -> RunSummary:
     manifest, history = run.folder.manifest(), run.history
-    cost = run.metrics.get("cost", {})
+    cost = manifest.get("cost", {})
     seconds = float(history["seconds"].sum())
     return RunSummary(
         label=label,
