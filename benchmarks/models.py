@@ -38,7 +38,7 @@ from graphrec.models import Recommender, model_class
 from graphrec.models.alpharec import AlphaRec
 from graphrec.models.vbpr import VBPR
 from graphrec.nn.projection import FeatureProjection
-from modalities._base.files import write_json
+from modalities._base.files import read_json, write_json
 
 NAMES = (
     "bpr",
@@ -98,15 +98,13 @@ def every_item(self: VBPR, items: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([self.items, content], 1)[items], content.new_zeros(len(items))
 
 
-def dense_users(self: AlphaRec, left_out: Batch | None = None) -> Tensor:
-    """Users' mean features through the network, like items'."""
+def dense_users(self: AlphaRec) -> tuple[Tensor, Tensor]:
+    """Users' mean features through the first layer, like items'."""
     if not hasattr(self, "user_features"):
         self.user_features = self.history @ self.features.table
     x = torch.cat([self.user_features, self.features.table])  # type: ignore[list-item]
-    assert self.second is not None
-    layer: Tensor = self.second(torch.nn.functional.leaky_relu(self.first(x), 0.01))
     known = torch.cat([self.history.degrees > 0, self.features.present])
-    return torch.where(known[:, None], layer, 0.0)
+    return x @ self.first.weight.T, known
 
 
 def textbook(name: str) -> AbstractContextManager[Any]:
@@ -121,7 +119,7 @@ def textbook(name: str) -> AbstractContextManager[Any]:
         "freedom": [("graphrec.nn.projection.FeatureProjection.forward", every_row_projected)],
         "alpharec": [
             (f"{module}.chosen_scores", gathered_scores),
-            (f"{module}.AlphaRec._start", dense_users),
+            (f"{module}.AlphaRec._first", dense_users),
         ],
         "mmhcl": [(f"{module}.node_contrast", lambda a, b, tau: dense_contrast(a, b))],
         "cm3": [
@@ -183,6 +181,8 @@ def main() -> None:
         },
         "models": {},
     }
+    if arguments.out and arguments.out.is_file():  # models measured before
+        results["models"] = read_json(arguments.out)["models"]
     for name in arguments.models:
         results["models"][name] = found = _case(name, dataset.train, arguments)
         print(name, json.dumps(found), flush=True)
