@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from graphrec.evaluation.significance import mean_interval
 from modalities._base.files import write_json
 
 METRICS = ("recall@20", "ndcg@20")
@@ -45,16 +46,10 @@ def gain(runs: Path, better: str, base: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def interval(differences: NDArray[np.float64], draws: int = 10_000) -> dict[str, float]:
+def interval(differences: NDArray[np.float64]) -> dict[str, float]:
     """Mean and 95 % percentile interval of the mean, users resampled."""
-    random = np.random.default_rng(0)
-    n = len(differences)
-    # Resampling counts are multinomial; only the distinct values of a metric matter.
-    values, counts = np.unique(differences, return_counts=True)
-    drawn = random.multinomial(n, counts / n, size=draws)
-    means = drawn @ values / n
-    low, high = np.quantile(means, [0.025, 0.975])
-    return {"mean": float(differences.mean()), "low": float(low), "high": float(high), "users": n}
+    mean, low, high = mean_interval(differences, resamples=10_000)
+    return {"mean": mean, "low": low, "high": high, "users": len(differences)}
 
 
 def per_user(runs: Path, model: str, metric: str) -> pl.DataFrame:

@@ -316,20 +316,7 @@ def import_dataset(
 
 def split_dataset(dataset: Path, folder: Path, method: str, seed: int, **options: Any) -> None:
     """`graphrec data split`."""
-    from graphrec.data.splits import make_split
-
-    loaded = load_dataset(dataset)
-    events = loaded.interactions
-    made = make_split(
-        method,
-        events.users,
-        events.items,
-        events.timestamps,
-        labels=loaded.split.labels,
-        seed=seed,
-        **options,
-    )
-    loaded.with_split(made).save(folder)
+    load_dataset(dataset).split_by(method, seed=seed, **options).save(folder)
 
 
 def show_dataset(path: Path) -> None:

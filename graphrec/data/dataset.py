@@ -168,6 +168,15 @@ class Dataset:
         """The same data under another split."""
         return replace(self, split=split)
 
+    def split_by(self, method: str, **options: Any) -> Dataset:
+        """The same data split anew; see `make_split`."""
+        events = self.interactions
+        labels = self.split.labels
+        made = make_split(
+            method, events.users, events.items, events.timestamps, labels=labels, **options
+        )
+        return self.with_split(made)
+
     def with_features(self, **stores: FeatureStore) -> Dataset:
         """The dataset with modalities added or replaced, aligned by item id."""
         aligned = {name: store.select(self.item_ids) for name, store in stores.items()}

@@ -17,13 +17,13 @@ from typing import Any
 
 from graphrec.data.dataset import Dataset
 from graphrec.data.loading import load_dataset
-from graphrec.data.splits import make_split
+from graphrec.experiments.folder import refuse_other_work
 from graphrec.experiments.plan import PlannedRun, StudyPlan
 from graphrec.experiments.worker import Outcome, begin, measure_test, train_planned
 from graphrec.serving.run import load_run
 from graphrec.training.folder import RunFolder
 from modalities._base.errors import InputError
-from modalities._base.files import read_json, read_manifest, write_json
+from modalities._base.files import write_json
 
 FORMAT = "graphrec.study"
 VERSION = 1
@@ -62,7 +62,7 @@ class Study:
 
     def __init__(self, plan: StudyPlan, folder: Path | str) -> None:
         self.plan, self.folder = plan, Path(folder)
-        self._check_folder()
+        refuse_other_work(self.folder, "study", FORMAT, VERSION, plan.study_id)
 
     def path(self, run: PlannedRun) -> Path:
         """The folder of a run."""
@@ -187,35 +187,10 @@ class Study:
         if (folder / "manifest.json").is_file():
             self._log("split", {"splits reused": 1}, name=name)
             return folder
-        dataset = load_dataset(data)
-        events = dataset.interactions
         numbers: dict[str, Any] = {k: int(v) for k, v in options.items() if k != "method"}
-        made = make_split(
-            options["method"],
-            events.users,
-            events.items,
-            events.timestamps,
-            labels=dataset.split.labels,
-            **numbers,
-        )
-        dataset.with_split(made).save(folder)
+        load_dataset(data).split_by(options["method"], **numbers).save(folder)
         self._log("split", {"splits made": 1}, name=name)
         return folder
-
-    def _check_folder(self) -> None:
-        path = self.folder / "study.json"
-        if not path.is_file():
-            if self.folder.is_dir() and any(self.folder.iterdir()):
-                raise InputError(
-                    f"'{self.folder}' is not empty and holds no study; choose another --out"
-                )
-            return
-        known = read_manifest(path, FORMAT, VERSION)
-        if known["study_id"] != self.plan.study_id:
-            raise InputError(
-                f"'{self.folder}' holds another study, '{known['name']}', or one that has been "
-                "changed since; choose another --out for this one"
-            )
 
     def _write_declaration(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -223,7 +198,7 @@ class Study:
             {"variant": run.variant, "seed": run.seed, "split": run.split, "folder": run.folder}
             for run in self.plan.runs
         ]
-        manifest = {"format": FORMAT, "version": VERSION, "study_id": self.plan.study_id}
+        manifest = {"format": FORMAT, "version": VERSION, "id": self.plan.study_id}
         details = {"name": self.plan.name, "base": self.plan.base, "runs": runs}
         declared = {"declared": dict(self.plan.declared), "metrics": list(self.plan.metrics)}
         write_json(self.folder / "study.json", {**manifest, **details, **declared})
@@ -232,17 +207,6 @@ class Study:
         line = {"time": round(time.time(), 3), "what": what, "counts": dict(counts), **details}
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-
-
-def declared_in(folder: Path) -> dict[str, Any]:
-    """What `study.json` of a study folder says.
-
-    Raises:
-        InputError: there is no study.
-    """
-    if not (folder / "study.json").is_file():
-        raise InputError(f"'{folder}' is not a study folder: it has no study.json")
-    return read_json(folder / "study.json")
 
 
 def shared_work(folder: Path) -> Counter[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from graphrec.data.loading import load_dataset
+from graphrec.experiments.folder import refuse_other_work
 from graphrec.experiments.plan import SECTIONS
 from graphrec.models.validation import mapping, reject_unknown, validated
 from graphrec.serving.run import load_run
@@ -19,7 +20,7 @@ from graphrec.training.config import Experiment, read_config, set_option
 from graphrec.training.train import resume_run, train_run
 from graphrec.training.trainer import EpochReport, TrainingError
 from modalities._base.errors import InputError
-from modalities._base.files import read_manifest, write_json, write_text
+from modalities._base.files import write_json, write_text
 from modalities._base.identity import digest
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class Found:
 def tune(tuning: Tuning, folder: Path, *, tell: Tell = lambda line: None) -> Found:
     """Search within the budget; run it again to go on.
 
-    Writes `tuning.json`, `journal.jsonl` (every trial), `trials/` (run folders, test shut) and
+    Writes `search.json`, `journal.jsonl` (every trial), `trials/` (run folders, test shut) and
     `best.yaml`, a configuration for `graphrec train --config`.
 
     Args:
@@ -238,19 +239,11 @@ def _count(storage: Any) -> int:
 
 
 def _claim(tuning: Tuning, folder: Path) -> None:
-    path = folder / "tuning.json"
-    if path.is_file():
-        known = read_manifest(path, FORMAT, VERSION)
-        if known["tuning_id"] != tuning.tuning_id:
-            raise InputError(
-                f"'{folder}' holds another search, '{known['name']}', or one that has been changed "
-                "since; choose another --out for this one"
-            )
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise InputError(f"'{folder}' is not empty and holds no search; choose another --out")
+    refuse_other_work(folder, "search", FORMAT, VERSION, tuning.tuning_id)
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = {"format": FORMAT, "version": VERSION, "tuning_id": tuning.tuning_id}
-    write_json(path, {**manifest, "name": tuning.name, "declared": dict(tuning.declared)})
+    manifest = {"format": FORMAT, "version": VERSION, "id": tuning.tuning_id}
+    declared = {"name": tuning.name, "declared": dict(tuning.declared)}
+    write_json(folder / "search.json", {**manifest, **declared})
 
 
 def _trained(experiment: Experiment, dataset: Dataset, folder: Path, trial: optuna.Trial) -> float:

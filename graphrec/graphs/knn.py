@@ -211,6 +211,12 @@ def checked_modality_weights(
     return shares
 
 
+def modality_shares(train: TrainView, weights: Mapping[str, float] | None) -> dict[str, float]:
+    """`checked_modality_weights` for the modalities of the training data."""
+    kinds = {name: features.kind for name, features in train.features.items()}
+    return checked_modality_weights(weights, list(kinds), kinds)
+
+
 def _unit_rows(values: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor]:
     rows = values.double()
     norms = rows.norm(dim=1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from graphrec.data.sampling import Batch
 from graphrec.data.train_view import TrainView
 from graphrec.graphs.bipartite import user_item_graph
-from graphrec.graphs.knn import KnnNorm, Ties, checked_modality_weights, mixed_knn_graph
+from graphrec.graphs.knn import KnnNorm, Ties, mixed_knn_graph, modality_shares
 from graphrec.models.base import Recommender, embedding_table, require_features
 from graphrec.models.options import Concentration, Depth, Size, Weight, checked_limits
 from graphrec.nn.contrast import alignment, calibrated_uniformity, uniformity
@@ -97,8 +97,7 @@ class CM3(Recommender):
         self.gamma = gamma
         self.similarity = checked_limits(s_min, s_max, "model.s_min and model.s_max")
         self.uniform_items, self.eval_mix = uniform_items, eval_mix
-        kinds = {name: features.kind for name, features in train.features.items()}
-        shares = checked_modality_weights(modality_weights, list(kinds), kinds)
+        shares = modality_shares(train, modality_weights)
         self.graph = train.graph(user_item_graph)
         self.item_graph = train.graph(mixed_knn_graph, shares, k=k, norm=knn_norm, ties=ties)
 

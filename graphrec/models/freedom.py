@@ -15,8 +15,8 @@ from graphrec.graphs.knn import (
     KnnNorm,
     Ties,
     Weights,
-    checked_modality_weights,
     mixed_knn_graph,
+    modality_shares,
 )
 from graphrec.models.base import Recommender, embedding_table, node_rows, require_features
 from graphrec.models.options import Depth, Share, Size, Variant, Weight, chosen
@@ -97,8 +97,7 @@ class FREEDOM(Recommender):
         norm: KnnNorm = chosen(knn_norm, variant, faithful="rowdeg_both", corrected="symmetric")
         freeze = chosen(freeze_features, variant, faithful=False, corrected=True)
 
-        kinds = {name: features.kind for name, features in train.features.items()}
-        shares = checked_modality_weights(modality_weights, list(kinds), kinds)
+        shares = modality_shares(train, modality_weights)
         self.graph = train.graph(user_item_graph)
         self.item_graph = train.graph(
             mixed_knn_graph, shares, k=k, weights=knn_weights, norm=norm, ties=ties

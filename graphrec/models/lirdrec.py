@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from graphrec.data.sampling import Batch
 from graphrec.data.train_view import TrainView
 from graphrec.graphs.bipartite import user_item_graph
-from graphrec.graphs.knn import KnnNorm, Ties, checked_modality_weights, mixed_knn_graph
+from graphrec.graphs.knn import KnnNorm, Ties, mixed_knn_graph, modality_shares
 from graphrec.models.base import Recommender, embedding_table, require_features
 from graphrec.models.options import Depth, Share, Size, Variant, Weight, chosen
 from graphrec.nn.fusion import Copied, ProgressiveWeightCopying
@@ -95,8 +95,7 @@ class LIRDRec(Recommender):
         self.layers, self.item_layers, self.reg_weight = layers, item_layers, reg_weight
         form: RowTransform = chosen(transform, variant, faithful="dct_rows", corrected="none")
         copy: Copied = chosen(copied, variant, faithful="attention", corrected="logits")
-        kinds = {name: features.kind for name, features in train.features.items()}
-        shares = checked_modality_weights(modality_weights, list(kinds), kinds)
+        shares = modality_shares(train, modality_weights)
         self.graph = train.graph(user_item_graph)
         self.item_graph = train.graph(mixed_knn_graph, shares, k=k, norm=knn_norm, ties=ties)
 

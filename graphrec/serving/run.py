@@ -46,7 +46,7 @@ class Run:
         """`valid` and, once opened, `test`: metric name to value."""
         return self.folder.metrics()
 
-    @property
+    @cached_property
     def config(self) -> dict[str, Any]:
         """The complete configuration, as nested plain values."""
         return self.folder.experiment().to_dict()

@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 
 from modalities._base.errors import InputError
 from modalities.precomputed import read_precomputed
+from tests.npy import write_object_array
 
 VALUES = np.arange(12, dtype=np.float32).reshape(4, 3) + 1
 IDS = ["a", "b", "c", "d"]
@@ -67,7 +68,7 @@ def test_several_matrices_need_a_name(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_one_message(tmp_path: Path) -> None:
-    np.save(tmp_path / "o.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    write_object_array(tmp_path / "o.npy", (1,))
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04")
     (tmp_path / "bad.parquet").write_bytes(b"no")
     (tmp_path / "bad.safetensors").write_bytes(b"no")

@@ -14,8 +14,8 @@ from graphrec.graphs.knn import (
     KnnNorm,
     Ties,
     Weights,
-    checked_modality_weights,
     mixed_knn_graph,
+    modality_shares,
 )
 from graphrec.models.base import require_features
 from graphrec.models.options import Size
@@ -98,7 +98,7 @@ class KnnItemGraph(ItemGraph):
         ties: Ties = "hash",
     ) -> None:
         require_features(plan.train, "item graph 'knn'")
-        shares = checked_shares(plan, modality_weights)
+        shares = modality_shares(plan.train, modality_weights)
         graph = plan.train.graph(
             mixed_knn_graph, shares, k=k, weights=weights, norm=norm, ties=ties
         )
@@ -166,7 +166,7 @@ class MixedItemGraph(ItemGraph):
         ties: Ties = "hash",
     ) -> None:
         require_features(plan.train, "item graph 'mixed'")
-        shares = checked_shares(plan, modality_weights)
+        shares = modality_shares(plan.train, modality_weights)
         graph = plan.train.graph(
             mixed_item_graph,
             shares,
@@ -179,9 +179,3 @@ class MixedItemGraph(ItemGraph):
             share=share,
         )
         super().__init__(plan, graph, layers, applied)
-
-
-def checked_shares(plan: Plan, shares: Shares | None) -> dict[str, float]:
-    """The modalities' weights given, checked, or the defaults."""
-    kinds = {name: features.kind for name, features in plan.train.features.items()}
-    return checked_modality_weights(shares, list(kinds), kinds)

@@ -19,7 +19,7 @@ from graphrec.nn.contrast import (
     sampled_softmax,
     uniformity,
 )
-from graphrec.nn.losses import bpr_loss
+from graphrec.nn.losses import bpr_loss, embedding_norm
 from graphrec.nn.projection import FeatureProjection, JoinedFeatures
 from graphrec.nn.similarity import chosen_scores, normalised, pair_scores
 from modalities._base.errors import InputError
@@ -287,12 +287,10 @@ class RegulariserTerm(Term):
         pairs = [(state.users, state.items)]
         if self.of == "ego":
             pairs = [(block.users, block.items) for block in state.blocks.values()]
-        users, items = (sum(pair[side].square().sum(1) for pair in pairs) for side in (0, 1))
-        # Squares are summed per row first: a batch of many negatives repeats few rows.
-        places = (users[batch.users], items[batch.positives], items[negatives(batch)])  # type: ignore[index]
-        sums = torch.stack([squares.sum() for squares in places])
-        form = sums.sqrt() if self.form == "norm" else 0.5 * sums
-        return {"reg": form.sum() / len(batch)}
+        # The norms of rows stand for the rows: a batch of many negatives repeats few of them.
+        users, items = (torch.stack([x.norm(dim=1) for x in side], 1) for side in zip(*pairs))
+        chosen = (users[batch.users], items[batch.positives], items[negatives(batch)])
+        return {"reg": embedding_norm(*chosen, form=self.form)}
 
 
 @register_part("loss", "mean_square")

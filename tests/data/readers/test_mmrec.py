@@ -10,6 +10,7 @@ import pytest
 
 from graphrec.data.readers import read_mmrec
 from modalities._base.errors import InputError
+from tests.npy import write_object_array
 
 INTER = "userID\titemID\trating\textra\tx_label\n2\t0\t5.0\tq\t0\n0\t4\t3\tq\t1\n2\t1\t1\tq\t2\n"
 
@@ -78,7 +79,7 @@ def test_wrong_number_of_feature_rows_names_both(folder: Path) -> None:
 
 
 def test_pickled_arrays_are_refused(folder: Path) -> None:
-    np.save(folder / "text_feat.npy", np.array([{"a": 1}] * 5, dtype=object), allow_pickle=True)
+    write_object_array(folder / "text_feat.npy", (5,))
     with pytest.raises(InputError, match="pickled object array, which is not read for safety"):
         read_mmrec(folder)
 
