@@ -35,6 +35,15 @@ class Method(str, Enum):
     global_time = "global-time"
     leave_one_out = "leave-one-out"
     k_fold = "k-fold"
+    cold_item = "cold-item"
+    cold_user = "cold-user"
+
+
+class Order(str, Enum):
+    """Who is cold."""
+
+    random = "random"
+    time = "time"
 
 
 class BadValues(str, Enum):
@@ -448,11 +457,16 @@ def split(
     seed: Seed = 0,
     folds: Annotated[int, typer.Option(min=3, help="Of k-fold.")] = 5,
     fold: Annotated[int, typer.Option(min=0, help="Of k-fold: which one is test.")] = 0,
+    share: Annotated[float, typer.Option(help="Of cold-item, cold-user: how many are cold.")] = 0.2,
+    by: Annotated[Order, typer.Option(help="Of those: which are cold, any or the latest.")] = (
+        Order.random
+    ),
 ) -> None:
     """Write the same data under another split; features are shared."""
     from graphrec.commands import show_dataset, split_dataset
 
-    split_dataset(dataset, out, method.value, seed, folds=folds, fold=fold)
+    options = {"folds": folds, "fold": fold, "share": share, "by": by.value}
+    split_dataset(dataset, out, method.value, seed, **options)
     show_dataset(out)
 
 

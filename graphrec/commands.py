@@ -491,6 +491,8 @@ def _show_outcome(run: RunFolder) -> None:
     values = {"folder": str(run.path), "best epoch": best.get("epoch")}
     console.print(key_values(f"Run of {manifest['model']}", values))
     console.print(split_table(metrics, run.experiment().evaluation.ks))
+    for side, reason in metrics.get("not_applicable", {}).items():
+        console.print(f"{side}: not applicable, {reason}", markup=False)
 
 
 def _assignment(text: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from graphrec.data.splits import Split, make_split
+from graphrec.data.splits import COLD_METHODS, TRAIN, Split, make_split
 from graphrec.data.train_view import TrainView, stored_features
 from modalities import FeatureStore
 from modalities._base.errors import InputError, UnknownNameError
@@ -147,9 +147,21 @@ class Dataset:
         return {name: store.feature_id for name, store in self.features.items()}
 
     @cached_property
+    def cold(self) -> ColdStart | None:
+        """Who is withheld from training by a cold-start split; None under any other."""
+        return ColdStart.of(self) if self.split.spec.get("method") in COLD_METHODS else None
+
+    @property
+    def warm(self) -> Dataset:
+        """The part that training sees: without cold items and users, which have no index there."""
+        return self.cold.warm if self.cold else self
+
+    @cached_property
     def train(self) -> TrainView:
-        """What a model may see."""
-        kept = self.split.labels == 0
+        """What a model may see; of `warm` users and items only, under their indices there."""
+        if self.warm is not self:
+            return self.warm.train
+        kept = self.split.labels == TRAIN
         events = self.interactions
         times = None if events.timestamps is None else _tensor(events.timestamps[kept])
         return TrainView(
@@ -167,6 +179,29 @@ class Dataset:
     def with_split(self, split: Split) -> Dataset:
         """The same data under another split."""
         return replace(self, split=split)
+
+    def restricted(self, users: NDArray[np.bool_], items: NDArray[np.bool_]) -> Dataset:
+        """The data of some users [U] and items [I], with new indices in the same order."""
+        events = self.interactions
+        kept = users[events.users] & items[events.items]
+        places = np.cumsum(users) - 1, np.cumsum(items) - 1
+        part = Interactions(
+            places[0][events.users[kept]].astype(np.int32),
+            places[1][events.items[kept]].astype(np.int32),
+            None if events.ratings is None else events.ratings[kept],
+            None if events.timestamps is None else events.timestamps[kept],
+        )
+        split = Split(self.split.labels[kept], self.split.spec, self.split.counts)
+        item_ids = _kept(self.item_ids, items)
+        return replace(
+            self,
+            interactions=part,
+            split=split,
+            user_ids=_kept(self.user_ids, users),
+            item_ids=item_ids,
+            items=self.items.filter(pl.Series(items)),
+            features={name: store.select(item_ids) for name, store in self.features.items()},
+        )
 
     def split_by(self, method: str, **options: Any) -> Dataset:
         """The same data split anew; see `make_split`."""
@@ -294,6 +329,46 @@ class Dataset:
                 )
 
 
+@dataclass(frozen=True, eq=False)
+class ColdStart:
+    """What a cold-start split withholds from training.
+
+    Args:
+        side: `item` or `user`.
+        users: bool [U], True for users that training sees.
+        items: bool [I], True for items that training sees.
+        warm: the dataset of those; its split has no cold side.
+    """
+
+    side: Literal["item", "user"]
+    users: NDArray[np.bool_]
+    items: NDArray[np.bool_]
+    warm: Dataset
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> ColdStart:
+        """Cold are the items, or the users, without a training interaction."""
+        method = dataset.split.spec["method"]
+        trained = dataset.split.labels == TRAIN
+        users, items = np.ones(dataset.n_users, bool), np.ones(dataset.n_items, bool)
+        side: Literal["item", "user"] = "item" if method == "cold-item" else "user"
+        seen = items if side == "item" else users
+        seen[:] = False
+        events = dataset.interactions
+        seen[(events.items if side == "item" else events.users)[trained]] = True
+        warm = dataset.restricted(users, items)
+        spec = {**dataset.split.spec, "method": f"{method} (warm part)"}
+        return cls(side, users, items, warm.with_split(replace(warm.split, spec=spec)))
+
+    @property
+    def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Index of each user [U] and item [I] in `warm`; -1 for the cold."""
+        users, items = (
+            np.where(seen, np.cumsum(seen) - 1, -1) for seen in (self.users, self.items)
+        )
+        return users, items
+
+
 def build_dataset(
     source: Any,
     *,
@@ -313,7 +388,7 @@ def build_dataset(
         rating_min: keep interactions rated at least this.
         k_core: keep users and items with at least k interactions, repeated to a fixed point.
         dedupe: collapse repeated (user, item) pairs to the earliest.
-        split: `given`, `user-random`, `user-time`, `global-time` or `leave-one-out`; None means
+        split: a method of `make_split`; None means
             `given` where the source has labels, else `user-random`.
         seed: of the split.
         split_options: passed to `make_split`.
@@ -363,6 +438,10 @@ def build_dataset(
         features={name: store.select(item_ids) for name, store in source.features.items()},
         notes=notes,
     )
+
+
+def _kept(ids: Sequence[str], mask: NDArray[np.bool_]) -> list[str]:
+    return [name for name, kept in zip(ids, mask.tolist()) if kept]
 
 
 def _order(column: pl.Series, fixed: Sequence[str] | None, unfiltered: bool) -> list[str]:

@@ -12,12 +12,23 @@ from numpy.typing import ArrayLike, NDArray
 from modalities._base.errors import InputError, UnknownNameError
 from modalities._base.identity import digest
 
-TRAIN, VALID, TEST, DROPPED = 0, 1, 2, -1
+TRAIN, VALID, TEST, SUPPORT, DROPPED = 0, 1, 2, 3, -1
 
-METHODS = ("given", "user-random", "user-time", "global-time", "leave-one-out", "k-fold")
+COLD_METHODS = ("cold-item", "cold-user")
+METHODS = (
+    "given",
+    "user-random",
+    "user-time",
+    "global-time",
+    "leave-one-out",
+    "k-fold",
+    *COLD_METHODS,
+)
 
 Rounding = Literal["mmrec", "lattice"]
+Order = Literal["random", "time"]
 _ROUNDINGS = ("mmrec", "lattice")
+_ORDERS = ("random", "time")
 
 _NO_TRAINING = "user has no training interaction"
 _AS_GIVEN = "labelled -1 in the source"
@@ -28,7 +39,8 @@ class Split:
     """One label per interaction, how the labels were made, and what they amount to.
 
     Args:
-        labels: int8 [E]: 0 train, 1 valid, 2 test, -1 dropped.
+        labels: int8 [E]: 0 train, 1 valid, 2 test, 3 support (history of a cold user, shown when
+            that user is measured and never trained on), -1 dropped.
         spec: `method`, `seed` (None where nothing was drawn) and `options`; JSON values.
         counts: interactions per part (`train`, `valid`, `test`), `dropped` by reason, `users` with
             a `valid` or a `test` interaction or with nothing held out (`all_train`), and
@@ -51,7 +63,7 @@ class Split:
         """A split from stored labels.
 
         Raises:
-            InputError: a label is none of -1, 0, 1, 2.
+            InputError: a label is none of -1, 0, 1, 2, 3.
         """
         return cls(_checked_labels(labels), dict(spec), dict(counts or {}))
 
@@ -68,6 +80,8 @@ def make_split(
     fractions: Sequence[float] = (0.8, 0.1, 0.1),
     folds: int = 5,
     fold: int = 0,
+    share: float = 0.2,
+    by: Order = "random",
 ) -> Split:
     """Label every interaction train, valid, test or dropped.
 
@@ -87,6 +101,14 @@ def make_split(
     - `k-fold`: each user's interactions fall at random into `folds` parts of sizes that differ by
       one at most; part `fold` is test, the next one valid, the others train. Over all values of
       `fold` every interaction is test once, except those of users with fewer than 3.
+    - `cold-item`: a `share` of the items is cold: half of them, drawn at random or (`by="time"`)
+      the items that appear last, have all their interactions in test, the other half (appearing
+      just before) in valid. The interactions of warm items are split as by `user-random` or
+      `user-time`.
+    - `cold-user`: a `share` of the users with 2 or more interactions is cold, half of them
+      measured in valid, half in test (`by="time"`: the users who appear last). A tenth of a cold
+      user's interactions, one at least, is the query that is measured, and the rest the support
+      that is shown for it: at random, or the last ones. Warm users are split as above.
 
     In the per-user methods a user with fewer than 3 interactions is all training. Equal
     timestamps keep file order.
@@ -102,10 +124,12 @@ def make_split(
         fractions: train, valid, test, for `global-time`.
         folds: how many, at least 3, for `k-fold`.
         fold: which one is test, from 0.
+        share: of items or users that are cold, above 0 and below 1.
+        by: `random` or `time`, for the cold methods.
 
     Raises:
         InputError: `given` without labels, a time split without timestamps, wrong values.
-        UnknownNameError: an unknown method or rounding.
+        UnknownNameError: an unknown method, rounding or order.
 
     Source: 8:1:1 per user with `mmrec` rounding: MMRec, 2023, arXiv 2302.03497; with `lattice`
     rounding: LATTICE, 2021, arXiv 2104.09036.
@@ -133,6 +157,15 @@ def make_split(
         options = {"fractions": _checked_fractions(fractions)}
         made = _global_time(users, _required(times, method), options["fractions"])
         dropped = {_NO_TRAINING: int((made == DROPPED).sum())}
+    elif method in COLD_METHODS:
+        if by not in _ORDERS:
+            raise UnknownNameError("by", by, _ORDERS)
+        drawn = seed if by == "random" else None
+        options = {"share": _checked_share(share), "by": by, "rounding": rounding}
+        keys = (
+            _draws(seed, users, items) if by == "random" else _required(times, f"{method}, by time")
+        )
+        made = _cold(method, users, items, keys, share, seed if by == "random" else None, rounding)
     elif method == "k-fold":
         drawn, options = seed, {"folds": folds, "fold": fold}
         made = _k_fold(users, _draws(seed, users, items), folds, fold)
@@ -159,7 +192,7 @@ def _given(labels: ArrayLike | None, n: int) -> NDArray[np.int8]:
             "split 'given' needs labels (a column x_label or split with 0 train, 1 valid, 2 test), "
             f"and these interactions have none; choose another method: {others}"
         )
-    made = _checked_labels(labels)
+    made = _checked_labels(labels, (TRAIN, VALID, TEST, DROPPED))
     if len(made) != n:
         raise InputError(f"{len(made)} labels for {n} interactions; give one per interaction")
     return made
@@ -199,6 +232,45 @@ def _k_fold(
     few = counts[owner] < 3
     labels[order] = np.where(part == fold, TEST, np.where(part == (fold + 1) % folds, VALID, TRAIN))
     labels[order[few]] = TRAIN
+    return labels
+
+
+def _cold(
+    method: str,
+    users: NDArray[np.int64],
+    items: NDArray[np.int64],
+    keys: NDArray[Any],
+    share: float,
+    seed: int | None,
+    rounding: Rounding,
+) -> NDArray[np.int8]:
+    """Everything of cold items is held out; of cold users, part is shown and part is asked."""
+    members = items if method == "cold-item" else users
+    counts = np.bincount(members)
+    able = np.nonzero(counts >= (1 if method == "cold-item" else 2))[0]
+    if seed is None:
+        rank = np.full(len(counts), np.inf)
+        np.minimum.at(rank, members, keys.astype(np.float64))
+    else:
+        rank = _draws(seed, np.arange(len(counts)), np.zeros(len(counts), np.int64))
+    able = able[np.argsort(rank[able], kind="stable")]
+    n_cold = round(share * len(able))
+    if n_cold < 2 or n_cold == len(able):
+        raise InputError(
+            f"a share of {share} makes {n_cold} of {len(able)} {method[5:]}s cold; "
+            "choose a share that leaves at least 2 cold and one warm"
+        )
+    part = np.zeros(len(counts), np.int8)
+    part[able[-n_cold:]] = VALID
+    part[able[-((n_cold + 1) // 2) :]] = TEST
+    labels = part[members]
+    warm = labels == TRAIN
+    sizes = _tail_sizes(np.bincount(users[warm], minlength=users.max() + 1), rounding)
+    labels[warm] = _label_tails(users[warm], keys[warm], *sizes)
+    if method == "cold-user":
+        queries = np.maximum(counts // 10, 1)
+        last = _label_tails(users, keys, np.zeros_like(queries), queries)
+        labels[~warm & (last != TEST)] = SUPPORT
     return labels
 
 
@@ -265,6 +337,7 @@ def _counts(
     in_part = {name: len(np.unique(users[labels == parts[name]])) for name in ("valid", "test")}
     return {
         **{name: int((labels == label).sum()) for name, label in parts.items()},
+        **({"support": int((labels == SUPPORT).sum())} if (labels == SUPPORT).any() else {}),
         "dropped": {reason: count for reason, count in dropped.items() if count},
         "users": {**in_part, "all_train": _untouched(labels, users, n)},
         "cold_items": {
@@ -287,9 +360,11 @@ def _indices(name: str, values: ArrayLike) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-def _checked_labels(labels: ArrayLike) -> NDArray[np.int8]:
+def _checked_labels(
+    labels: ArrayLike, known: Sequence[int] = (TRAIN, VALID, TEST, SUPPORT, DROPPED)
+) -> NDArray[np.int8]:
     array = np.asarray(labels)
-    wrong = ~np.isin(array, (TRAIN, VALID, TEST, DROPPED))
+    wrong = ~np.isin(array, known)
     if wrong.any():
         raise InputError(
             f"labels must be 0 (train), 1 (valid), 2 (test) or -1 (dropped), got "
@@ -306,6 +381,12 @@ def _checked_times(timestamps: ArrayLike, n: int) -> NDArray[Any]:
     if unknown:
         raise InputError(f"{unknown:,} timestamps are missing; drop those interactions first")
     return times
+
+
+def _checked_share(share: float) -> float:
+    if not 0 < share < 1:
+        raise InputError(f"share is the part that is cold, above 0 and below 1, got {share}")
+    return float(share)
 
 
 def _required(times: NDArray[Any] | None, method: str) -> NDArray[Any]:

@@ -60,6 +60,28 @@ class Features:
         """Length of a row."""
         return int(self.values.shape[1])
 
+    def joined(self, more: Features, name: str) -> Features:
+        """These rows, then those of `more`, which are of the same modality `name`.
+
+        Raises:
+            InputError: rows of another length.
+        """
+        if more.dim != self.dim:
+            raise InputError(
+                f"new items have rows of length {more.dim} for '{name}', trained on {self.dim}; "
+                "encode them with the same encoder"
+            )
+        values, present = (
+            torch.cat([old, new.to(old)])
+            for old, new in ((self.values, more.values), (self.present, more.present))
+        )
+        return replace(self, values=values, present=present, id=digest(self.id, more.id))
+
+    def rows(self, items: Tensor) -> Features:
+        """The features of some items only."""
+        identity = digest(self.id, items.cpu().numpy())
+        return replace(self, values=self.values[items], present=self.present[items], id=identity)
+
 
 class _StoredFeatures(Mapping[str, Features]):
     """Feature stores read on first use."""
@@ -95,6 +117,8 @@ class TrainView:
         features: named modalities, in the order the model shall use them.
         id: identity of the interactions and the split.
         cache: folder for graphs built from this view, or None.
+        n_known: items from this index on came after training, see `with_items`; None: none did.
+        transductive: those may be neighbours of one another.
 
     Example:
         >>> view = TrainView.from_arrays([0, 0, 1], [1, 0, 1], n_users=2, n_items=3)
@@ -113,6 +137,8 @@ class TrainView:
     item_texts: Sequence[str] = ()
     id: str = ""
     cache: Path | None = None
+    n_known: int | None = None
+    transductive: bool = False
     _graphs: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -161,6 +187,41 @@ class TrainView:
             if name not in self.features:
                 raise UnknownNameError("modality", name, self.features)
         return replace(self, features=_Chosen(self.features, tuple(names)))
+
+    def with_items(
+        self, features: Mapping[str, Features], *, transductive: bool = False
+    ) -> TrainView:
+        """The view with items at its end that came after training.
+
+        They have no interactions. In item-item graphs they have neighbours among the items known
+        before, and are nobody's; what the known items have does not change.
+
+        Args:
+            features: of the new items, rows [N], for each modality of the view.
+            transductive: let new items be neighbours of one another, too.
+
+        Raises:
+            InputError: a modality is absent or of another length.
+        """
+        n_new = {len(one.values) for one in features.values()}
+        if set(features) != set(self.features) or len(n_new) != 1:
+            raise InputError(
+                "new items need as many rows of each modality the model was trained with "
+                f"({', '.join(self.features)}), got "
+                + (", ".join(f"{n} {len(f.values)}" for n, f in features.items()) or "none")
+            )
+        joined = {name: known.joined(features[name], name) for name, known in self.features.items()}
+        identity = digest(self.id, transductive, {name: one.id for name, one in joined.items()})
+        return replace(
+            self,
+            n_items=self.n_items + n_new.pop(),
+            features=joined,
+            id=identity,
+            n_known=self.n_items,
+            transductive=transductive,
+            cache=None,
+            _graphs={},
+        )
 
     @cached_property
     def edges(self) -> tuple[Tensor, Tensor]:
@@ -225,6 +286,8 @@ class TrainView:
     def _inputs(self, builder: Callable[..., object]) -> list[Any]:
         reads = getattr(builder, "reads", ("interactions", "features"))
         inputs: list[Any] = [self.n_users, self.n_items]
+        if self.n_known is not None:
+            inputs += [self.n_known, self.transductive]
         if "interactions" in reads:
             inputs.append(self.id)
         if "features" in reads:

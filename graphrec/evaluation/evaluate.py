@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -46,6 +46,8 @@ class EvaluationOptions:
         ndcg_ideal: see `metrics.ndcg`.
         recall_denominator: see `metrics.recall`.
         map_denominator: see `metrics.average_precision`.
+        transductive: under a cold-item split, cold items may be neighbours of one another in
+            item-item graphs; otherwise their neighbours are items of training.
 
     Raises:
         InputError: a cut-off below 1, or no metric.
@@ -58,6 +60,7 @@ class EvaluationOptions:
     ndcg_ideal: NdcgIdeal = "truncated"
     recall_denominator: RecallDenominator = "full"
     map_denominator: MapDenominator = "min"
+    transductive: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", tuple(self.metrics))
@@ -101,12 +104,32 @@ class Evaluation:
 
 def seen_items(dataset: SplitData, part: Literal["valid", "test"], mask: Mask) -> SeenItems:
     """What leaves the ranking when `part` is measured under `mask`."""
+    return SeenItems.from_pairs(*seen_pairs(dataset, part, mask), dataset.n_users)
+
+
+def seen_pairs(
+    dataset: SplitData, part: Literal["valid", "test"], mask: Mask
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Users and items of the interactions that leave the ranking."""
     labels = dataset.split.labels
     seen = labels == 0
     if part == "test" and mask == "train+valid":
         seen |= labels == 1
-    events = dataset.interactions
-    return SeenItems.from_pairs(events.users[seen], events.items[seen], dataset.n_users)
+    return dataset.interactions.users[seen], dataset.interactions.items[seen]
+
+
+def accuracy(topk: TopK, held_out: HeldOut, options: EvaluationOptions) -> PerUser:
+    """The metrics of accuracy among those asked for: one value per user by name."""
+    return compute_metrics(
+        topk.items,
+        held_out.indptr,
+        held_out.items,
+        [name for name in options.metrics if name in METRICS],
+        options.ks,
+        ndcg_ideal=options.ndcg_ideal,
+        recall_denominator=options.recall_denominator,
+        map_denominator=options.map_denominator,
+    )
 
 
 @torch.no_grad()
@@ -140,16 +163,7 @@ def evaluate(
     exclude = seen_items(dataset, held_out.part, options.mask)
     users = torch.from_numpy(held_out.users)
     topk = rank(ranker, users, max(options.ks), exclude, progress=progress)
-    per_user = compute_metrics(
-        topk.items,
-        held_out.indptr,
-        held_out.items,
-        [name for name in options.metrics if name in METRICS],
-        options.ks,
-        ndcg_ideal=options.ndcg_ideal,
-        recall_denominator=options.recall_denominator,
-        map_denominator=options.map_denominator,
-    )
+    per_user = accuracy(topk, held_out, options)
     together = _beyond(dataset, topk, options, per_user)
     means = {name: float(np.nanmean(values)) for name, values in per_user.items()} | together
     means = {name: means[name] for name in _in_order(options)}

@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from graphrec.data.splits import SUPPORT, TRAIN
+
 
 class Events(Protocol):
     """Who met what."""
@@ -28,7 +30,7 @@ class Labels(Protocol):
 
     @property
     def labels(self) -> NDArray[Any]:
-        """Int [E]: 0 train, 1 valid, 2 test, -1 dropped."""
+        """Int [E]: 0 train, 1 valid, 2 test, 3 support, -1 dropped."""
         ...
 
 
@@ -72,7 +74,7 @@ class HeldOut:
 
     Args:
         part: `valid` or `test`.
-        users: int64 [n], ascending; users without training interactions are left out.
+        users: int64 [n], ascending; users of whom nothing is known are left out.
         indptr: int64 [n + 1].
         items: int64, distinct within a user, ascending.
         n_dropped: users left out.
@@ -89,15 +91,44 @@ class HeldOut:
         cls, part: Literal["valid", "test"], dataset: SplitData, held: NDArray[np.bool_]
     ) -> HeldOut:
         """The interactions marked in `held` (bool [E])."""
-        events, n_items = dataset.interactions, max(dataset.n_items, 1)
-        trained = np.zeros(dataset.n_users, bool)
-        trained[events.users[dataset.split.labels == 0]] = True
-        kept = held & trained[events.users]
-        pairs = np.unique(events.users[kept].astype(np.int64) * n_items + events.items[kept])
-        users, counts = np.unique(pairs // n_items, return_counts=True)
-        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        events = dataset.interactions
+        known = np.zeros(dataset.n_users, bool)
+        known[events.users[np.isin(dataset.split.labels, (TRAIN, SUPPORT))]] = True
+        kept = held & known[events.users]
         left_out = len(np.unique(events.users[held & ~kept]))
-        return cls(part, users, indptr, pairs % n_items, left_out)
+        return cls.from_pairs(part, events.users[kept], events.items[kept], left_out)
+
+    @classmethod
+    def from_pairs(
+        cls,
+        part: Literal["valid", "test"],
+        users: NDArray[Any],
+        items: NDArray[Any],
+        n_dropped: int = 0,
+    ) -> HeldOut:
+        """From (user, item) pairs in any order; repeats count once."""
+        width = int(items.max(initial=0)) + 1
+        pairs = np.unique(users.astype(np.int64) * width + items)
+        owners, counts = np.unique(pairs // width, return_counts=True)
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return cls(part, owners, indptr, pairs % width, n_dropped)
+
+    @property
+    def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Users and items of all held-out interactions."""
+        return np.repeat(self.users, np.diff(self.indptr)), self.items
+
+    def within(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> HeldOut:
+        """What lies in a part of the data, under the indices it has there.
+
+        Args:
+            users: int64 [U], index of each user in the part, -1 outside it.
+            items: int64 [I], likewise.
+        """
+        owners, held = self.pairs
+        owners, held = users[owners], items[held]
+        kept = (owners >= 0) & (held >= 0)
+        return HeldOut.from_pairs(self.part, owners[kept], held[kept], self.n_dropped)
 
 
 def held_out_valid(dataset: SplitData) -> HeldOut:

@@ -70,6 +70,22 @@ class SeenItems:
         """On `device`."""
         return SeenItems(self.indptr.to(device), self.indices.to(device))
 
+    def mean_of(self, vectors: Tensor) -> Tensor:
+        """Mean of each user's rows of `vectors` [I, d]: [U, d], zero for a user without items.
+
+        Example:
+            >>> seen = SeenItems.from_pairs(np.array([0, 0]), np.array([0, 2]), n_users=2)
+            >>> seen.mean_of(torch.tensor([[1.0], [5.0], [3.0]]))
+            tensor([[2.],
+                    [0.]])
+        """
+        histories = self.to(vectors.device)
+        counts = histories.indptr.diff()
+        owners = torch.repeat_interleave(counts)
+        sums = vectors.new_zeros(len(counts), vectors.shape[1])
+        sums.index_add_(0, owners, vectors[histories.indices])
+        return sums / counts.clamp_min(1).unsqueeze(1)
+
     def mask_(self, scores: Tensor, users: Tensor) -> Tensor:
         """Set what `users` [B] have seen to -inf in `scores` [B, I], in place."""
         users = users.to(self.indptr.device)

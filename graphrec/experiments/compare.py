@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from graphrec.evaluation.cold_start import is_cold
 from graphrec.evaluation.significance import Difference, Test, difference, holm, mean_interval
 from graphrec.evaluation.test_split import openings_of
 from graphrec.serving.run import Run
@@ -143,7 +144,7 @@ def _compared(
     *,
     single: bool,
 ) -> Comparison:
-    variants = _variants(runs, labels)
+    variants, refused = _applicable(_variants(runs, labels), metrics)
     base_label = _base(variants, base, single=single)
     tables = {label: [_users(run, split, metrics) for run in of] for label, of in variants.items()}
     users = _common_users(tables)
@@ -182,7 +183,7 @@ def _compared(
         base=base_label,
         test=test,
         variants=tuple(made),
-        notes=tuple(_notes(made, base_label, test, len(places), len(users), split)),
+        notes=(*_notes(made, base_label, test, len(places), len(users), split), *refused),
     )
 
 
@@ -231,6 +232,24 @@ def _variants(runs: Sequence[Run], labels: Mapping[str, str]) -> dict[str, list[
             raise InputError(f"two variants are named '{label}'; give them labels of their own")
         made[label] = sorted(of, key=_seed)
     return made
+
+
+def _applicable(
+    variants: dict[str, list[Run]], metrics: Sequence[str]
+) -> tuple[dict[str, list[Run]], list[str]]:
+    """Variants that the metrics apply to, and a note on each of the others."""
+    if not any(is_cold(metric) for metric in metrics):
+        return variants, []
+    reasons = {
+        label: of[0].metrics.get("not_applicable", {}).get("cold", "")
+        for label, of in variants.items()
+    }
+    kept = {label: of for label, of in variants.items() if not reasons[label]}
+    if not kept:
+        raise InputError(
+            f"{metrics[0]} applies to none of the runs: " + next(iter(reasons.values()))
+        )
+    return kept, [f"{label}: not applicable, {why}" for label, why in reasons.items() if why]
 
 
 def _label(run: Run, rivals: Sequence[Run]) -> str:
@@ -295,7 +314,8 @@ def _users(run: Run, split: str, metrics: Sequence[str]) -> pl.DataFrame:
         if metric not in table.columns:
             known = [name for name in table.columns if name not in ("split", "user")]
             raise UnknownNameError(f"metric of '{run.path}'", metric, known)
-    return table.select("user", *metrics).sort("user")
+    measured = pl.any_horizontal(pl.col(metrics).is_not_null())
+    return table.filter(measured).select("user", *metrics).sort("user")
 
 
 def _common_users(tables: Mapping[str, Sequence[pl.DataFrame]]) -> list[str]:

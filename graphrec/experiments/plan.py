@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from graphrec.data.splits import METHODS
+from graphrec.evaluation.cold_start import PREFIXES
 from graphrec.models.validation import mapping, reject_unknown, validated
 from graphrec.training.config import Experiment, read_config, set_option
 from modalities._base.errors import InputError, UnknownNameError
@@ -84,7 +85,8 @@ class StudyPlan:
         name: of the study.
         data: dataset folder.
         runs: in order.
-        splits: how each named split is made: `method`, `seed` and, for k-fold, `folds`, `fold`.
+        splits: how each named split is made: `method` and `seed`, for k-fold `folds` and `fold`,
+            for cold-item and cold-user `share` and `by`.
         encode: requests by name of modality: `encoder`, `content` and more.
         metrics: that its tables show.
         declared: the study as it was given.
@@ -316,14 +318,30 @@ def _check(run: PlannedRun, metrics: Sequence[str]) -> None:
         raise InputError(f"variant '{run.variant}': {error}") from None
     evaluation = experiment.evaluation
     known = [f"{name}@{k}" for name in evaluation.metrics for k in evaluation.ks]
+    known += [f"{prefix}{name}" for prefix in PREFIXES for name in known]
     for metric in metrics:
         if metric not in known:
             raise UnknownNameError("metric", metric, known)
 
 
+_SPLIT_OPTIONS: dict[str, type] = {
+    "seed": int,
+    "folds": int,
+    "fold": int,
+    "share": float,
+    "by": str,
+}
+
+
 def _check_splits(splits: Options) -> None:
     for name, given in splits.items():
         options = mapping(given, f"splits.{name}")
-        reject_unknown(options, ("method", "seed", "folds", "fold"), f"splits.{name}.")
+        reject_unknown(options, ("method", *_SPLIT_OPTIONS), f"splits.{name}.")
+        for option, kind in _SPLIT_OPTIONS.items():
+            if type(options.get(option, kind())) not in (kind, int if kind is float else kind):
+                raise InputError(
+                    f"splits.{name}.{option} must be of type {kind.__name__}, "
+                    f"got {options[option]!r}"
+                )
         if options.get("method") not in METHODS:
             raise UnknownNameError(f"method of splits.{name}", str(options.get("method")), METHODS)

@@ -187,8 +187,7 @@ class Study:
         if (folder / "manifest.json").is_file():
             self._log("split", {"splits reused": 1}, name=name)
             return folder
-        numbers: dict[str, Any] = {k: int(v) for k, v in options.items() if k != "method"}
-        load_dataset(data).split_by(options["method"], **numbers).save(folder)
+        load_dataset(data).split_by(**options).save(folder)
         self._log("split", {"splits made": 1}, name=name)
         return folder
 

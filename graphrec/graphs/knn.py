@@ -35,6 +35,8 @@ def cosine_neighbours(
     include_self: bool = True,
     ties: Ties = "hash",
     block_size: int = 256,
+    n_known: int | None = None,
+    transductive: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The k nearest rows of each row by cosine, exactly, in row blocks.
 
@@ -50,6 +52,9 @@ def cosine_neighbours(
         include_self: count the row itself as its first neighbour; without it the k others.
         ties: `"hash"`, or `"index"` for the lower column first.
         block_size: rows per block; memory is O(block_size * I).
+        n_known: rows from this one on are new: they have neighbours among the known rows, but are
+            nobody's; None: no row is new.
+        transductive: new rows may be neighbours of new rows.
 
     Returns:
         Neighbours, int64 [I, k], -1 where a row has fewer; and their cosines, float64 [I, k],
@@ -70,10 +75,14 @@ def cosine_neighbours(
     cosines = torch.zeros((n, k), dtype=torch.float64, device=device)
     candidates = valid.nonzero().squeeze(1)
     columns = unit[candidates]
-    order = _tie_order(n, ties, device)
+    order = _tie_order(n, ties, device, n_known)
+    new = candidates >= (n if n_known is None else n_known)
     for rows in candidates.split(block_size):
         cosine = unit[rows] @ columns.T
         key = _sort_key(cosine, *order, rows, candidates)
+        if n_known is not None:
+            barred = new & (rows < n_known).unsqueeze(1) if transductive else new.expand_as(key)
+            key.masked_fill_(barred, _INVALID)
         own = torch.searchsorted(candidates, rows).unsqueeze(1)
         key.scatter_(1, own, torch.iinfo(torch.int64).max if include_self else _INVALID)
         best, place = key.topk(min(k, len(candidates)), dim=1)
@@ -118,9 +127,15 @@ def knn_graph(
     check_k(k, train.n_items)
     features = train.features[modality]
     neighbours, cosines = cosine_neighbours(
-        features.values, features.present, k, include_self=include_self, ties=ties
+        features.values,
+        features.present,
+        k,
+        include_self=include_self,
+        ties=ties,
+        n_known=train.n_known,
+        transductive=train.transductive,
     )
-    return Graph.from_scipy(_knn_matrix(neighbours, cosines, weights, norm))
+    return Graph.from_scipy(_knn_matrix(neighbours, cosines, weights, norm, train.n_known))
 
 
 @builder(reads=("features",))
@@ -226,12 +241,18 @@ def _unit_rows(values: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor]:
     return torch.where(valid.unsqueeze(1), rows / norms.unsqueeze(1), 0.0), valid
 
 
-def _tie_order(n: int, ties: Ties, device: torch.device) -> tuple[Tensor, Tensor]:
+def _tie_order(
+    n: int, ties: Ties, device: torch.device, n_known: int | None
+) -> tuple[Tensor, Tensor]:
+    """Marks of rows and of columns; those of known rows do not depend on how many are new."""
     if ties == "index":
         column = 2**_HASH_BITS - 1 - torch.arange(n, device=device)
         return torch.zeros(n, dtype=torch.long, device=device), column
     random = generator(0, "knn ties")
-    marks = torch.randint(2**_HASH_BITS, (2, n), generator=random).to(device)
+    known = n if n_known is None else n_known
+    sizes = (known, n - known)
+    drawn = [torch.randint(2**_HASH_BITS, (2, size), generator=random) for size in sizes]
+    marks = torch.cat(drawn, 1).to(device)
     return marks[0], marks[1]
 
 
@@ -249,8 +270,13 @@ def _sort_key(
 
 
 def _knn_matrix(
-    neighbours: Tensor, cosines: Tensor, weights: Weights, norm: KnnNorm
+    neighbours: Tensor,
+    cosines: Tensor,
+    weights: Weights,
+    norm: KnnNorm,
+    n_known: int | None = None,
 ) -> sp.csr_array:
+    """The normalised adjacency; edges of new rows do not count in the degrees of known columns."""
     n = len(neighbours)
     kept = (neighbours >= 0).cpu().numpy()
     rows: NDArray[np.int64] = np.nonzero(kept)[0]
@@ -258,6 +284,10 @@ def _knn_matrix(
     data = np.ones(len(rows)) if weights == "binary" else cosines.cpu().numpy()[kept]
     matrix = sp.csr_array((data, (rows, columns)), shape=(n, n))
     if norm != "rowdeg_both":
-        return normalise(matrix, norm)
+        columns = None
+        if n_known is not None:
+            columns = np.asarray(matrix.sum(axis=0)).ravel()
+            columns[:n_known] = np.asarray(matrix[:n_known].sum(axis=0)).ravel()[:n_known]
+        return normalise(matrix, norm, columns=columns)
     scale = inverse_power(np.asarray(matrix.sum(axis=1)).ravel(), 0.5)
     return sp.csr_array((data * scale[rows] * scale[columns], (rows, columns)), shape=(n, n))

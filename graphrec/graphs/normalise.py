@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 Norm = Literal["symmetric", "row", "gcn", "none"]
 
 
-def normalise(matrix: Any, norm: Norm = "symmetric") -> sp.csr_array:
+def normalise(
+    matrix: Any, norm: Norm = "symmetric", *, columns: NDArray[np.float64] | None = None
+) -> sp.csr_array:
     r"""Normalise a sparse adjacency by its degrees.
 
     With d_i = sum_j A_ij (rows) and d'_j = sum_i A_ij (columns):
@@ -23,6 +25,11 @@ def normalise(matrix: Any, norm: Norm = "symmetric") -> sp.csr_array:
 
     Zero-degree policy: the inverse of a degree that is not positive is 0, so empty rows and
     columns stay empty and no NaN or infinity appears.
+
+    Args:
+        matrix: A.
+        norm: one of the above.
+        columns: d' of the symmetric norm, where it is not to be the sums of A.
 
     Source: Semi-Supervised Classification with Graph Convolutional Networks, 2017,
     arXiv 1609.02907 (`"gcn"`).
@@ -40,7 +47,8 @@ def normalise(matrix: Any, norm: Norm = "symmetric") -> sp.csr_array:
     rows = np.asarray(csr.sum(axis=1)).ravel()
     if norm == "row":
         return _scale(csr, inverse_power(rows, 1.0), np.ones(csr.shape[1]))
-    columns = np.asarray(csr.sum(axis=0)).ravel()
+    if columns is None:
+        columns = np.asarray(csr.sum(axis=0)).ravel()
     return _scale(csr, inverse_power(rows, 0.5), inverse_power(columns, 0.5))
 
 

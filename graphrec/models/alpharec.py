@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from graphrec.data.sampling import Batch, Sampling
-from graphrec.data.train_view import TrainView
+from graphrec.data.train_view import Features, TrainView
+from graphrec.evaluation.ranking import SeenItems
 from graphrec.graphs.bipartite import user_item_graph
 from graphrec.graphs.history import history_graph
 from graphrec.models.base import Recommender, node_rows, require_features
@@ -122,6 +123,33 @@ class AlphaRec(Recommender):
         """Unit vectors of the users and of the items."""
         z = normalised(propagate(self.graph, self._second(*self._first()), self.layers))
         return z[: self.n_users], z[self.n_users :]
+
+    def represent_items(
+        self, features: Mapping[str, Features], *, transductive: bool = False
+    ) -> Tensor:
+        """From content, as all items."""
+        return self.through_content(features, transductive)
+
+    @torch.no_grad()
+    def represent_users(self, histories: SeenItems) -> Tensor:
+        r"""As all users, next to items that stay as they are: the content of layer 0, then layers.
+
+        .. math::
+            z_u = \text{mean}(Z^0_u, \, |N_u|^{-1/2} \sum_{i \in N_u} d_i^{-1/2} Z^l_i
+            \text{ for } l < L)
+        """
+        layer, known = self._first()
+        share = histories.mean_of(self.features.present.float().unsqueeze(1))
+        mean = histories.mean_of(layer[self.n_users :]) / share.clamp_min(1e-12)
+        start = self._second(mean, share.squeeze(1) > 0)
+        if not self.layers:
+            return normalised(start)
+        known_start = self._second(layer, known)
+        z = propagate(self.graph, known_start, self.layers - 1, readout="sum")[self.n_users :]
+        degrees = self.view.edges[1].bincount(minlength=self.n_items).clamp_min(1).to(z.device)
+        count = histories.indptr.diff().to(z.device)
+        near = histories.mean_of(z * degrees.rsqrt().unsqueeze(1)) * count.sqrt().unsqueeze(1)
+        return normalised(start + near)
 
     def _first(self) -> tuple[Tensor, Tensor]:
         """W_1 x of users, then items, and who has content; the bias comes after users' means."""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from graphrec.data.randomness import generator
 from graphrec.data.sampling import Batch, Sampling
-from graphrec.data.train_view import TrainView
-from graphrec.evaluation.ranking import SeenItems, TopK, topk_scores
+from graphrec.data.train_view import Features, TrainView
+from graphrec.evaluation.ranking import Ranker, SeenItems, TopK, VectorRanker, topk_scores
 from graphrec.graphs.graph import Graph
+from graphrec.graphs.knn import mixed_knn_graph, modality_shares
 from graphrec.nn.similarity import all_scores
 from modalities._base.errors import InputError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class NotInductiveError(TypeError):
@@ -78,8 +82,20 @@ class Recommender(GraphModule):
         """`training_defaults`, where they depend on the model's options."""
         return cls.training_defaults
 
+    _options: dict[str, Any]
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Remember the options, so that the model can be made again on a larger catalogue."""
+        model = super().__new__(cls)
+        object.__setattr__(model, "_options", options)
+        return model
+
     def __init__(self, train: TrainView) -> None:
         super().__init__()
+        self.view = train
+        self.neighbourhood: dict[str, Any] = {}
+        """`k`, `modality_weights` and `ties` of `graphrec.graphs.mixed_knn_graph` by which a new
+        item finds its nearest; default: k = 10, the default weights."""
         self.n_users = train.n_users
         self.n_items = train.n_items
         self.seed = 0
@@ -127,21 +143,99 @@ class Recommender(GraphModule):
             scores = exclude.mask_(scores, users)
         return topk_scores(scores, k)
 
-    def represent_items(self, features: Any) -> Tensor:
-        """Vectors of unseen items from their features.
+    def represent_items(
+        self, features: Mapping[str, Features], *, transductive: bool = False
+    ) -> Tensor:
+        """Vectors of items that were not there in training, from their features.
+
+        Unless a model knows better, a new item without an identity is the mean of the items whose
+        content is nearest, see `neighbourhood`.
+
+        Args:
+            features: rows [N] of every modality the model was trained with.
+            transductive: new items may be neighbours of one another in item graphs; otherwise
+                their neighbours are items of the training data only.
+
+        Returns:
+            [N, d].
+
+        Raises:
+            NotInductiveError: the model has no learnt vectors, or was trained without content.
+            InputError: a modality is absent or of another kind of rows.
+        """
+        name = type(self).__name__
+        if not (self.factorised and self.trainable):
+            raise NotInductiveError(f"{name} has no learnt vectors to place new items among")
+        if not self.view.features:
+            raise NotInductiveError(
+                f"{name} was trained without features, by which new items are placed"
+            )
+        return self.through_neighbours(features, transductive)
+
+    @torch.no_grad()
+    def represent_users(self, histories: SeenItems) -> Tensor:
+        """Vectors of users that were not there in training, from the items they had.
+
+        Unless a model knows better, a user without an identity is the mean of their items.
+
+        Args:
+            histories: items of each of N users.
+
+        Returns:
+            [N, d]; zero for a user without items.
+
+        Raises:
+            NotInductiveError: the model has no vectors.
+        """
+        if not self.factorised:
+            raise NotInductiveError(f"{type(self).__name__} has no vectors of users")
+        return histories.mean_of(self.embeddings().items)
+
+    def rank_users(self, histories: SeenItems) -> Ranker:
+        """What ranks for users that were not there in training; row n is user n.
 
         Raises:
             NotInductiveError: the model cannot.
         """
-        raise NotInductiveError(f"{type(self).__name__} cannot represent items unseen in training")
+        return VectorRanker(self.represent_users(histories), self.embeddings().items)
 
-    def represent_users(self, histories: Any) -> Tensor:
-        """Vectors of unseen users from their histories.
+    def through_content(self, features: Mapping[str, Features], transductive: bool) -> Tensor:
+        """New items on the path of all others: the same parameters over the larger catalogue.
 
-        Raises:
-            NotInductiveError: the model cannot.
+        Where a parameter has a row for each item, a new one has zeros: no identity of its own.
         """
-        raise NotInductiveError(f"{type(self).__name__} cannot represent users unseen in training")
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            view = self.view.with_items(features, transductive=transductive)
+            larger = type(self)(view, **self._options).to(self.device)
+            larger.seed = self.seed
+            grown = dict(larger.named_parameters())
+            state = larger.state_dict()
+            for name, value in self.state_dict().items():
+                if isinstance(value, Tensor) and value.shape != state[name].shape:
+                    rows = torch.zeros_like(state[name]) if name in grown else state[name].clone()
+                    rows[: len(value)] = value
+                    value = rows
+                state[name] = value
+            larger.load_state_dict(state)
+            return larger.embeddings().items[self.n_items :]
+
+    def through_neighbours(self, features: Mapping[str, Features], transductive: bool) -> Tensor:
+        """Mean vectors of the nearest items, as `neighbourhood` says.
+
+        An item without content is zero. With `transductive`, new items that are neighbours count
+        with the vectors that the known items give them.
+        """
+        shares = modality_shares(self.view, None)
+        graph = {"k": min(10, self.n_items), "modality_weights": shares, **self.neighbourhood}
+        with torch.no_grad():
+            known = self.embeddings().items
+            blank = known.new_zeros(len(next(iter(features.values())).values), known.shape[1])
+            vectors = torch.cat([known, blank])
+            for among_new in (False, True) if transductive else (False,):
+                view = self.view.with_items(features, transductive=among_new)
+                near = mixed_knn_graph(view, include_self=False, norm="row", **graph)
+                vectors = torch.cat([known, (near.to(self.device) @ vectors)[self.n_items :]])
+            return vectors[self.n_items :]
 
     def noise(self, name: str, *counters: int) -> torch.Generator:
         """A generator for the model's own randomness, replayable from (seed, name, counters)."""

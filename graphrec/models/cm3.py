@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from graphrec.data.sampling import Batch
-from graphrec.data.train_view import TrainView
+from graphrec.data.train_view import Features, TrainView
 from graphrec.graphs.bipartite import user_item_graph
 from graphrec.graphs.knn import KnnNorm, Ties, mixed_knn_graph, modality_shares
 from graphrec.models.base import Recommender, embedding_table, require_features
@@ -136,6 +136,12 @@ class CM3(Recommender):
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Users and items as scored: not normalised."""
         return self._combined(self.mixture(self.mixture.place(self.eval_mix, self.seed)))
+
+    def represent_items(
+        self, features: Mapping[str, Features], *, transductive: bool = False
+    ) -> Tensor:
+        """From content and its neighbours, as all items."""
+        return self.through_content(features, transductive)
 
     def _combined(self, mix: Tensor) -> tuple[Tensor, Tensor]:
         contents = [*(stream() for stream in self.streams), mix]

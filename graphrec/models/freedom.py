@@ -98,6 +98,7 @@ class FREEDOM(Recommender):
         freeze = chosen(freeze_features, variant, faithful=False, corrected=True)
 
         shares = modality_shares(train, modality_weights)
+        self.neighbourhood = {"k": max(k - 1, 1), "modality_weights": shares, "ties": ties}
         self.graph = train.graph(user_item_graph)
         self.item_graph = train.graph(
             mixed_knn_graph, shares, k=k, weights=knn_weights, norm=norm, ties=ties

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from graphrec.data.train_view import TrainView
+from graphrec.evaluation.ranking import SeenItems
 from graphrec.graphs.cooccurrence import cooccurring_items
 from graphrec.models.base import Recommender
 from graphrec.models.options import Size, Weight
@@ -54,3 +56,11 @@ class ItemKNN(Recommender):
         scores = self.histories[users.cpu().numpy()] @ self.similarities
         dense = torch.from_numpy(scores.toarray().astype(np.float32)).to(self.device)
         return dense if items is None else dense[:, items]
+
+    def rank_users(self, histories: SeenItems) -> ItemKNN:
+        """The same similarities under other histories."""
+        indptr, indices = histories.indptr.numpy(), histories.indices.numpy()
+        shape = (len(indptr) - 1, self.n_items)
+        other = copy(self)
+        other.histories = sp.csr_array((np.ones(len(indices)), indices, indptr), shape=shape)
+        return other

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from graphrec.data.sampling import Batch
-from graphrec.data.train_view import TrainView
+from graphrec.data.train_view import Features, TrainView
 from graphrec.graphs.bipartite import user_item_graph
 from graphrec.graphs.knn import KnnNorm, Ties, mixed_knn_graph, modality_shares
 from graphrec.models.base import Recommender, embedding_table, require_features
@@ -139,3 +139,9 @@ class LIRDRec(Recommender):
         items = f[self.n_users :]
         near = propagate(self.item_graph, items, self.item_layers, readout="last")
         return users, items + near
+
+    def represent_items(
+        self, features: Mapping[str, Features], *, transductive: bool = False
+    ) -> Tensor:
+        """From content and its neighbours, as all items."""
+        return self.through_content(features, transductive)

@@ -114,6 +114,8 @@ class MMHCL(Recommender):
         self.user_layers, self.item_layers = user_layers, item_layers
         self.reg_weight, self.temperature = reg_weight, temperature
         self.user_contrast, self.item_contrast = user_contrast, item_contrast
+        alike = dict.fromkeys(train.features, 1.0)
+        self.neighbourhood = {"k": max(k - 1, 1), "modality_weights": alike, "ties": ties}
         self.anchor, self.contrast_nodes = anchor, contrast_nodes
         self.graph = train.graph(user_item_adjacency if backbone == "ngcf" else user_item_graph)
         self.user_graph = train.graph(user_hypergraph) if user_contrast else None

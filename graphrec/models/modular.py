@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from graphrec.data.sampling import Batch, Sampling
-from graphrec.data.train_view import TrainView
+from graphrec.data.train_view import Features, TrainView
 from graphrec.models.base import Recommender
 from graphrec.models.options import Depth, Size
 from graphrec.models.parts import Part, Plan, State, complete_part, part_class, part_names
@@ -177,6 +177,14 @@ class Modular(Recommender):
         if self.score_form == "cosine":
             return normalised(state.users), normalised(state.items)
         return state.users, state.items
+
+    def represent_items(
+        self, features: Mapping[str, Features], *, transductive: bool = False
+    ) -> Tensor:
+        """From content, as all items, where no item has a table of its own; else as neighbours."""
+        if any(part.owns_items for part in self.modules() if isinstance(part, Part)):
+            return super().represent_items(features, transductive=transductive)
+        return self.through_content(features, transductive)
 
     def state(self, learning: bool) -> State:
         """The forward pass: streams, propagation, item graph, fusion, branches."""

@@ -20,6 +20,8 @@ from modalities._base.errors import InputError, UnknownNameError
 BUILT_IN = {
     "popularity": "graphrec.models.popularity:Popularity",
     "itemknn": "graphrec.models.itemknn:ItemKNN",
+    "contentknn": "graphrec.models.contentknn:ContentKNN",
+    "random": "graphrec.models.random:RandomOrder",
     "bpr": "graphrec.models.bpr:BPR",
     "vbpr": "graphrec.models.vbpr:VBPR",
     "ngcf": "graphrec.models.ngcf:NGCF",

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from graphrec.data.sampling import Batch
-from graphrec.data.train_view import TrainView
+from graphrec.data.train_view import Features, TrainView
+from graphrec.evaluation.ranking import SeenItems
 from graphrec.models.base import Recommender, embedding_table, require_features
 from graphrec.models.options import Regulariser, Size, Variant, Weight, chosen
 from graphrec.nn.losses import bpr_loss, embedding_norm
@@ -116,6 +117,19 @@ class VBPR(Recommender):
             return self.users, v
         ones = self.users.new_ones(self.n_users, 1)
         return torch.cat([self.users, ones], 1), torch.cat([v, bias[:, None]], 1)
+
+    def represent_items(
+        self, features: Mapping[str, Features], *, transductive: bool = False
+    ) -> Tensor:
+        """[0 ; f_i]: what its content says, without a free part."""
+        return self.through_content(features, transductive)
+
+    def represent_users(self, histories: SeenItems) -> Tensor:
+        """The mean of the items a user had; biases do not depend on the user."""
+        users = super().represent_users(histories)
+        if self.bias is not None or self.content_bias is not None:
+            users[:, -1] = 1.0
+        return users
 
     def _items(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors v_i and biases of items."""

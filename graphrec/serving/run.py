@@ -19,7 +19,7 @@ from graphrec.models.base import Embeddings
 from graphrec.models.registry import model_class
 from graphrec.training.checkpoint import has_checkpoint, load_checkpoint, restore_model
 from graphrec.training.folder import RunFolder
-from graphrec.training.train import best_model, measure, ranker_of
+from graphrec.training.train import best_model, measure
 from graphrec.training.transfer import evaluate_elsewhere
 from modalities._base.errors import InputError, UnknownNameError, nearest
 from modalities._base.files import atomic_folder, write_json
@@ -107,8 +107,8 @@ class Run:
                 self.folder, dataset, experiment, split, same_encoder=same_encoder
             ).metrics
         dataset = self.folder.prepare(found, experiment)
-        ranker = ranker_of(best_model(self.folder, dataset, experiment))
-        return measure(self.folder, dataset, experiment, ranker, split).metrics
+        model = best_model(self.folder, dataset, experiment)
+        return measure(self.folder, dataset, experiment, model, split)
 
     def cohorts(self, split: Literal["valid", "test"] = "test") -> pl.DataFrame:
         """Metrics by groups of users and items, as recorded when the split was measured.

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from graphrec.evaluation.cold_start import PREFIXES
 from graphrec.evaluation.evaluate import EvaluationOptions
 from graphrec.models.registry import config_class, model_class
 from graphrec.models.validation import mapping, reject_unknown, validated
@@ -148,6 +149,7 @@ class EvaluationSection(_Section):
         ndcg_ideal: `truncated` (standard) or `retrieved`.
         recall_denominator: `full` (standard) or `min`.
         map_denominator: `min` or `relevant`.
+        transductive: cold items may be neighbours of one another (cold-item splits only).
     """
 
     metrics: list[str] = ["recall", "ndcg", "precision", "map", "hit_rate", "mrr"]
@@ -156,6 +158,7 @@ class EvaluationSection(_Section):
     ndcg_ideal: Literal["truncated", "retrieved"] = "truncated"
     recall_denominator: Literal["full", "min"] = "full"
     map_denominator: Literal["min", "relevant"] = "min"
+    transductive: bool = False
 
     @field_validator("ks")
     @classmethod
@@ -173,6 +176,7 @@ class EvaluationSection(_Section):
             ndcg_ideal=self.ndcg_ideal,
             recall_denominator=self.recall_denominator,
             map_denominator=self.map_denominator,
+            transductive=self.transductive,
         )
 
 
@@ -390,11 +394,13 @@ def _section_class(owner: type[BaseModel], section: str) -> type[BaseModel]:
 def _check_metric(experiment: Experiment) -> None:
     evaluation = experiment.evaluation
     names = [f"{metric}@{k}" for metric in evaluation.metrics for k in evaluation.ks]
+    cold = [f"{prefix}{name}" for prefix in PREFIXES for name in names]
     metric = experiment.training.metric
-    if metric not in names:
+    if metric not in names and metric not in cold:
         near = nearest(metric, names)
         hint = f"did you mean '{near}'? " if near else ""
         raise InputError(
             f"training.metric '{metric}' is not among the metrics evaluated; {hint}"
-            f"Valid: {', '.join(names)}"
+            f"Valid: {', '.join(names)}; under a cold-start split also with "
+            f"{' or '.join(PREFIXES)} before them"
         )

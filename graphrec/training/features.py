@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphrec.data.dataset import Dataset
+from graphrec.data.splits import TRAIN
 from modalities import FeatureStore
 from modalities._base.errors import InputError, UnknownNameError
 from modalities._base.files import atomic_file, atomic_folder, read_manifest, write_json
@@ -236,12 +237,14 @@ class _Maker:
             self.learnt.arrays.update({f"{name}/{step}/{k}": v for k, v in state.items()})
 
     def _warm(self) -> NDArray[np.bool_]:
-        warm: NDArray[np.bool_] = self._dataset.train.warm_items.numpy()
+        warm = np.zeros(self._dataset.n_items, bool)
+        warm[self._pairs()[1]] = True
         return warm
 
     def _pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        users, items = self._dataset.train.edges
-        return users.numpy(), items.numpy()
+        events = self._dataset.interactions
+        trained = self._dataset.split.labels == TRAIN
+        return events.users[trained].astype(np.int64), events.items[trained].astype(np.int64)
 
 
 def _table(store: FeatureStore) -> Table:

@@ -90,7 +90,7 @@ class RunFolder:
             (temporary / "served").mkdir()
             folder = cls(temporary)
             write_text(temporary / "config.yaml", experiment.to_yaml())
-            folder._write_served(dataset)
+            folder._write_served(dataset.warm)
             if learnt:
                 learnt.save(temporary / "features")
                 folder.log(learnt.describe())

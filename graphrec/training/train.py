@@ -14,6 +14,7 @@ import torch
 
 from graphrec.data.dataset import Dataset
 from graphrec.evaluation.cohorts import cohort_metrics
+from graphrec.evaluation.cold_start import ColdEvaluation, evaluate_cold, is_cold
 from graphrec.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate
 from graphrec.evaluation.held_out import HeldOut, held_out_valid
 from graphrec.evaluation.metrics import find_hits
@@ -127,23 +128,35 @@ def best_model(folder: RunFolder, dataset: Dataset, experiment: Experiment) -> R
 
 
 def measure(
-    folder: RunFolder, dataset: Dataset, experiment: Experiment, ranker: Ranker, split: str
-) -> Evaluation:
+    folder: RunFolder, dataset: Dataset, experiment: Experiment, model: Recommender, split: str
+) -> dict[str, float]:
     """Evaluate on `valid` or `test` and write per-user values, rankings and metrics.
 
-    Opening the test split is recorded in `test_access.json`.
+    Under a cold-start split, users and items of training are measured among themselves, and the
+    cold ones as `evaluate_cold` does. Opening the test split is recorded in `test_access.json`.
     """
     options = experiment.evaluation.options()
     if split == "test":
         held_out = open_test(dataset, folder.path / "test_access.json", reason="evaluate the run")
     else:
-        held_out = _validation(dataset)
-    result = evaluate(ranker, dataset, held_out, options)
-    folder.write_part("per_user", split, _per_user(result, dataset))
-    folder.write_part("topk", split, _topk(result, dataset, held_out))
-    folder.write_part("cohorts", split, _cohorts(result, dataset, held_out, options))
-    folder.update_metrics(**{split: result.metrics})  # last: it says that the tables are there
-    return result
+        held_out = held_out_valid(dataset)
+    warm, known = dataset.warm, warm_part(dataset, held_out)
+    result = evaluate(ranker_of(model), warm, known, options)
+    cold = evaluate_cold(model, dataset, held_out, options) or ColdEvaluation()
+    folder.write_part("per_user", split, _per_user(result, cold, dataset))
+    folder.write_part("topk", split, _topk(result, warm, known))
+    folder.write_part("cohorts", split, _cohorts(result, warm, known, options))
+    if cold.refused:
+        folder.update_metrics(not_applicable={"cold": cold.refused})
+        folder.log(f"not applicable: {cold.refused}")
+    metrics = {**result.metrics, **cold.metrics}
+    folder.update_metrics(**{split: metrics})  # last: it says that the tables are there
+    return metrics
+
+
+def warm_part(dataset: Dataset, held_out: HeldOut) -> HeldOut:
+    """What is held out of users and items of training, under their indices in `dataset.warm`."""
+    return held_out.within(*dataset.cold.places) if dataset.cold else held_out
 
 
 def _continue(
@@ -157,9 +170,14 @@ def _continue(
 ) -> None:
     options = experiment.evaluation.options()
 
+    warm, known = dataset.warm, warm_part(dataset, valid)
+
     def validate(trained: Recommender) -> dict[str, float]:
         with _forked_random_state():
-            return evaluate(ranker_of(trained), dataset, valid, options).metrics
+            metrics = evaluate(ranker_of(trained), warm, known, options).metrics
+            if is_cold(experiment.training.metric):
+                metrics |= _cold_metrics(trained, dataset, valid, experiment)
+        return metrics
 
     def tell(epoch: EpochReport) -> None:
         folder.log(epoch.describe())
@@ -181,15 +199,34 @@ def _finish(
     restore_model(model, tensors)
     if model.factorised:
         folder.save_vectors(model.embeddings())
-    ranker = ranker_of(model)
     best = {"epoch": progress.best_epoch, "metric": experiment.training.metric}
     cost = {"seconds": round(progress.seconds, 2), "peak_memory_mib": _peak_memory_mib()}
     folder.update_metrics(best=best)
     folder.update_manifest(cost=cost)
     if "valid" not in folder.metrics():
-        measure(folder, dataset, experiment, ranker, "valid")
+        measure(folder, dataset, experiment, model, "valid")
     if test and "test" not in folder.metrics():
-        measure(folder, dataset, experiment, ranker, "test")
+        measure(folder, dataset, experiment, model, "test")
+
+
+def _cold_metrics(
+    model: Recommender, dataset: Dataset, valid: HeldOut, experiment: Experiment
+) -> dict[str, float]:
+    """Validation metrics of the cold side, among them the one that selects."""
+    metric = experiment.training.metric
+    cold = evaluate_cold(model, dataset, valid, experiment.evaluation.options())
+    if cold is None:
+        raise InputError(
+            f"training.metric '{metric}' is of a cold-start split, and these data are split by "
+            f"'{dataset.split.spec.get('method')}'; split them by cold-item or cold-user, or "
+            f"select by another metric"
+        )
+    if metric not in cold.metrics:
+        raise InputError(
+            f"training.metric '{metric}' cannot be measured: "
+            + (cold.refused or "validation has none of it under this split")
+        )
+    return cold.metrics
 
 
 def _peak_memory_mib() -> int | None:
@@ -223,7 +260,7 @@ def _forked_random_state() -> Iterator[None]:
 
 def _validation(dataset: Dataset) -> HeldOut:
     valid = held_out_valid(dataset)
-    if len(valid.users) == 0:
+    if len(warm_part(dataset, valid).users) == 0:
         raise InputError(
             "the split has no validation interactions, so no epoch can be selected; "
             "make another split with 'graphrec data split'"
@@ -246,9 +283,16 @@ def _cohorts(
     )
 
 
-def _per_user(result: Evaluation, dataset: Dataset) -> pl.DataFrame:
-    ids = [dataset.user_ids[user] for user in result.users.tolist()]
-    return pl.DataFrame({"user": ids, **result.per_user})
+def _per_user(result: Evaluation, cold: ColdEvaluation, dataset: Dataset) -> pl.DataFrame:
+    """One row per user measured; a metric is null where the user has nothing of its kind."""
+    known = [dataset.warm.user_ids[user] for user in result.users.tolist()]
+    table = pl.DataFrame({"user": known, **result.per_user})
+    if not cold.per_user:
+        return table
+    others = [dataset.user_ids[user] for user in cold.users.tolist()]
+    values = {name: pl.Series(found).fill_nan(None) for name, found in cold.per_user.items()}
+    more = pl.DataFrame({"user": others, **values})
+    return table.join(more, on="user", how="full", coalesce=True)
 
 
 def _topk(result: Evaluation, dataset: Dataset, held_out: HeldOut) -> pl.DataFrame:

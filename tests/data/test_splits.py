@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from graphrec.data.splits import METHODS, Split, make_split
+from graphrec.data.splits import COLD_METHODS, METHODS, Split, make_split
 from modalities._base.errors import InputError, UnknownNameError
 
 Ints = NDArray[np.int64]
@@ -220,8 +220,11 @@ def test_errors() -> None:
 
 
 def test_empty() -> None:
-    for method in METHODS:
-        empty = np.empty(0, np.int64)
+    empty = np.empty(0, np.int64)
+    for method in COLD_METHODS:
+        with pytest.raises(InputError, match="makes 0 of 0"):
+            make_split(method, empty, empty)
+    for method in set(METHODS) - set(COLD_METHODS):
         split = make_split(method, empty, empty, empty, labels=empty)
         assert len(split.labels) == 0
         assert split.counts["train"] == 0
@@ -275,3 +278,86 @@ def test_folds_cover_every_interaction_once() -> None:
 def test_folds_that_cannot_be(folds: int, fold: int) -> None:
     with pytest.raises(InputError, match="at least 3 folds and a fold from 0"):
         make_split("k-fold", [0, 0, 0], [1, 2, 3], folds=folds, fold=fold)
+
+
+@pytest.mark.parametrize("by", ["random", "time"])
+def test_cold_items_are_in_training_nowhere(by: Any) -> None:
+    users, items, times = events(3)
+    split = make_split("cold-item", users, items, times, share=0.3, by=by, seed=4)
+    labels = split.labels
+    n_items = len(np.unique(items))
+    kinds = {item: set(labels[items == item].tolist()) for item in np.unique(items).tolist()}
+    cold = {item for item, kind in kinds.items() if kind == {1} or kind == {2}}
+    assert len(cold) >= round(0.3 * n_items)
+    assert set(labels.tolist()) == {0, 1, 2}
+    first = {item: times[items == item].min() for item in kinds}
+    if by == "time":
+        late = {item for item in kinds if first[item] > np.quantile(list(first.values()), 0.75)}
+        assert late <= cold
+    assert split.spec["options"] == {"share": 0.3, "by": by, "rounding": "mmrec"}
+    assert split.spec["seed"] == (4 if by == "random" else None)
+
+
+def test_warm_items_are_split_per_user_and_cold_items_half_and_half() -> None:
+    users, items, _ = events(5)
+    split = make_split("cold-item", users, items, share=0.2, seed=0)
+    other = make_split("cold-item", users, items, share=0.2, seed=1)
+    assert not np.array_equal(split.labels, other.labels)
+    kinds = {item: set(split.labels[items == item].tolist()) for item in np.unique(items).tolist()}
+    often = [item for item in kinds if (items == item).sum() >= 8]  # not cold by chance
+    halves = [sum(kinds[item] == {part} for item in often) for part in (1, 2)]
+    assert abs(halves[0] - halves[1]) < 0.5 * max(halves)
+    warm = ~np.isin(items, [item for item, kind in kinds.items() if 0 not in kind])
+    for user in np.unique(users):
+        mine = split.labels[(users == user) & warm]
+        n = int(((users == user) & warm).sum())
+        held = held_out(n, "mmrec")
+        assert abs(int((mine == 1).sum()) - held[0]) <= 2
+        assert abs(int((mine == 2).sum()) - held[1]) <= 2
+
+
+@pytest.mark.parametrize("by", ["random", "time"])
+def test_cold_users_are_cut_into_support_and_query(by: Any) -> None:
+    users, items, times = events(6)
+    split = make_split("cold-user", users, items, times, share=0.25, by=by)
+    parts = []
+    for user in range(200):
+        mine = users == user
+        labels = set(split.labels[mine].tolist())
+        if 3 in labels:
+            (part,) = labels - {3}
+            parts.append(part)
+            asked = split.labels[mine] == part
+            assert asked.sum() == max(mine.sum() // 10, 1)
+            if by == "time":
+                assert times[mine][asked].min() >= times[mine][~asked].max()
+        else:
+            assert 0 in labels
+    able = int((np.bincount(users) >= 2).sum())
+    assert len(parts) == round(0.25 * able)
+    assert parts.count(2) == (len(parts) + 1) // 2
+    assert split.counts["support"] == (split.labels == 3).sum()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"share": 0.0}, "above 0 and below 1"),
+        ({"share": 1.0}, "above 0 and below 1"),
+        ({"share": 0.001}, "leaves at least 2 cold"),
+        ({"by": "time"}, "needs timestamps"),
+    ],
+)
+def test_impossible_cold_splits_are_refused(options: dict[str, Any], message: str) -> None:
+    users, items, _ = events(7, n_users=20)
+    for method in ("cold-item", "cold-user"):
+        with pytest.raises(InputError, match=message):
+            make_split(method, users, items, **options)
+    with pytest.raises(UnknownNameError, match="random"):
+        make_split("cold-item", users, items, by="rndom")  # type: ignore[arg-type]
+
+
+def test_support_is_not_a_label_of_a_source() -> None:
+    with pytest.raises(InputError, match="labels must be"):
+        make_split("given", [0, 0], [0, 1], labels=[0, 3])
+    assert Split.from_labels([0, 3], {}).labels.tolist() == [0, 3]

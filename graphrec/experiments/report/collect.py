@@ -236,7 +236,7 @@ def _dataset(runs: Sequence[Run], data: Path | None) -> Dataset | None:
         if data is not None:
             raise InputError(f"dataset folder '{data}' does not exist")
         return None
-    return load_dataset(path)
+    return load_dataset(path).warm
 
 
 def _health(dataset: Dataset, k: int = 10) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,6 +65,9 @@ class State:
 
 class Part(GraphModule):
     """Base of the parts: a module built from a `Plan` and keyword options."""
+
+    owns_items: ClassVar[bool] = False
+    """Has a learnt row for each item, which a new item lacks."""
 
     def begin_epoch(self, epoch: int, noise: Noise) -> None:
         """Resample graphs or advance schedules before epoch `epoch`, counted from 0."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -67,6 +67,7 @@ class ItemHypergraph(Branch):
     """
 
     side = "item"
+    owns_items: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -48,6 +48,8 @@ class Identity(Stream):
         plan: the model so far.
         init: of both tables.
     """
+
+    owns_items: ClassVar[bool] = True
 
     def __init__(self, plan: Plan, *, init: Init = "xavier_uniform") -> None:
         super().__init__()
