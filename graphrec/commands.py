@@ -41,7 +41,8 @@ def start_training(
 ) -> None:
     """`graphrec train DIR`."""
     values = apply_overrides(read_config(config) if config else {}, overrides)
-    experiment = Experiment.parse({**values, "data": {"path": str(Path(dataset).resolve())}})
+    data = {**values.get("data", {}), "path": str(Path(dataset).resolve())}
+    experiment = Experiment.parse({**values, "data": data})
     loaded = load_dataset(dataset)
     with _interruptible(_resume(folder)), TrainingDisplay(experiment) as display:
         run = train_run(loaded, experiment, folder, test=test, report=display.update)

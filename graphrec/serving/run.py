@@ -12,6 +12,7 @@ import polars as pl
 import torch
 
 from graphrec.data.dataset import Dataset
+from graphrec.data.flipping import flipped
 from graphrec.data.loading import load_dataset
 from graphrec.data.train_view import TrainView
 from graphrec.evaluation.ranking import Ranker, SeenItems, VectorRanker
@@ -264,6 +265,7 @@ class Run:
             n_users=len(self.user_ids),
             n_items=len(self.item_ids),
         )
+        train = flipped(train, experiment.data.flip, experiment.training.seed)
         try:
             model = kind(train, **experiment.model.options)
         except InputError as error:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphrec.data.dataset import Dataset
+from graphrec.data.flipping import flipped
+from graphrec.data.train_view import TrainView
 from modalities import FeatureStore
 from modalities._base.errors import InputError, UnknownNameError
 from modalities._base.files import atomic_file, atomic_folder, read_manifest, write_json
@@ -18,7 +20,7 @@ from modalities._base.identity import digest
 from modalities.transforms import State, Table, Transform, concatenate, make_transform
 
 if TYPE_CHECKING:
-    from graphrec.training.config import FeaturesSection, ModalitySection
+    from graphrec.training.config import Experiment, FeaturesSection, ModalitySection
 
 FORMAT = "graphrec.transforms"
 VERSION = 1
@@ -98,22 +100,39 @@ def is_known(encoder: Mapping[str, Any]) -> bool:
     return encoder.get("encoder") not in (None, "precomputed", "file")
 
 
-def fit_features(dataset: Dataset, section: FeaturesSection) -> tuple[Dataset, LearntFeatures]:
+def training_view(dataset: Dataset, experiment: Experiment) -> TrainView:
+    """What the model of an experiment sees: training data, flipped where that is asked for."""
+    return flipped(dataset.train, experiment.data.flip, experiment.training.seed)
+
+
+def fit_features(
+    dataset: Dataset, section: FeaturesSection, train: TrainView | None = None
+) -> tuple[Dataset, LearntFeatures]:
     """The dataset with the features of a run, and what their transforms have learnt.
 
     Transforms learn from items that have training interactions and the modality, and from no
     other. Without transforms the stores are used as they are.
 
+    Args:
+        dataset: the data.
+        section: the configuration.
+        train: the training interactions, as `training_view` gives them; default: the dataset's.
+
     Raises:
         InputError: an unknown modality, or a transform that does not fit the features.
     """
-    maker = _Maker(dataset, section)
+    maker = _Maker(dataset, section, train or dataset.train)
     made = maker.dataset()
     return made, maker.learnt
 
 
 def apply_features(
-    dataset: Dataset, section: FeaturesSection, learnt: LearntFeatures, *, other: bool = False
+    dataset: Dataset,
+    section: FeaturesSection,
+    learnt: LearntFeatures,
+    train: TrainView | None = None,
+    *,
+    other: bool = False,
 ) -> Dataset:
     """The same features again, from what was learnt then.
 
@@ -121,12 +140,14 @@ def apply_features(
         dataset: the data.
         section: the configuration.
         learnt: what the transforms learnt.
-        other: these are other data, of which the encoders only have to be the same.
+        train: the training interactions, as `training_view` gives them; default: the dataset's.
+        other: these are other features, of which the encoders only have to be the same.
 
     Raises:
         InputError: `learnt` belongs to other features or transforms.
     """
-    return _Maker(dataset, section, learnt, compared="encoders" if other else "of").dataset()
+    compared = "encoders" if other else "of"
+    return _Maker(dataset, section, train or dataset.train, learnt, compared=compared).dataset()
 
 
 def encoder_of(store: FeatureStore) -> dict[str, Any]:
@@ -141,12 +162,13 @@ class _Maker:
         self,
         dataset: Dataset,
         section: FeaturesSection,
+        train: TrainView,
         known: LearntFeatures | None = None,
         *,
         compared: str = "of",
     ) -> None:
         _check_names(dataset, section)
-        self._compared = compared
+        self._compared, self._train = compared, train
         self._dataset, self._section, self._known = dataset, section, known
         self._made: dict[str, FeatureStore] = {}
         self.learnt = LearntFeatures()
@@ -236,11 +258,11 @@ class _Maker:
             self.learnt.arrays.update({f"{name}/{step}/{k}": v for k, v in state.items()})
 
     def _warm(self) -> NDArray[np.bool_]:
-        warm: NDArray[np.bool_] = self._dataset.train.warm_items.numpy()
+        warm: NDArray[np.bool_] = self._train.warm_items.numpy()
         return warm
 
     def _pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        users, items = self._dataset.train.edges
+        users, items = self._train.edges
         return users.numpy(), items.numpy()
 
 

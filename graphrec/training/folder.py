@@ -21,7 +21,13 @@ from graphrec._version import __version__
 from graphrec.data.dataset import Dataset
 from graphrec.models.base import Embeddings
 from graphrec.training.config import Experiment
-from graphrec.training.features import LearntFeatures, apply_features, encoder_of, is_known
+from graphrec.training.features import (
+    LearntFeatures,
+    apply_features,
+    encoder_of,
+    is_known,
+    training_view,
+)
 from modalities._base.errors import InputError
 from modalities._base.files import (
     atomic_file,
@@ -209,7 +215,8 @@ class RunFolder:
         section = experiment.features.model_copy(update={"use": used})
         folder = self.path / "features"
         learnt = LearntFeatures.load(folder) if folder.is_dir() else LearntFeatures()
-        return apply_features(dataset, section, learnt, other=other)
+        train = training_view(dataset, experiment)
+        return apply_features(dataset, section, learnt, train, other=other)
 
     def check_dataset(self, dataset: Dataset, names: list[str]) -> None:
         """Raise unless `dataset` is what the run used, in all identities that matter to it.
