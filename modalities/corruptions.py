@@ -139,6 +139,27 @@ class Shuffle(Transform):
 
 CORRUPTIONS: Mapping[str, type[Transform]] = {"drop": Drop, "noise": Noise, "shuffle": Shuffle}
 """The corruptions by name."""
+SPOILING: Mapping[str, str] = {
+    "missing": "drop:{level:g}:{seed}",
+    "noise": "noise:{level:g}:{seed}",
+    "shuffled": "shuffle:{seed}:{level:g}",
+}
+"""What can be done to features more and less, and the transforms that do it."""
+
+
+def spoiling(kind: str, level: float, seed: int = 0) -> str:
+    """The transform that spoils features to a level, as `make_transform` reads it.
+
+    Args:
+        kind: of `SPOILING`.
+        level: a share of the rows, or the scale of the noise.
+        seed: of the draw.
+
+    Example:
+        >>> spoiling("missing", 0.5), spoiling("shuffled", 1)
+        ('drop:0.5:0', 'shuffle:0:1')
+    """
+    return SPOILING[kind].format(level=level, seed=seed)
 
 
 def _some(

@@ -17,6 +17,7 @@ from graphrec.models.validation import mapping, reject_unknown, validated
 from graphrec.training.config import Experiment, read_config, set_option
 from modalities._base.errors import InputError, UnknownNameError
 from modalities._base.identity import digest
+from modalities.corruptions import SPOILING, spoiling
 
 Design = Literal["grid", "one-at-a-time", "list"]
 Options = Mapping[str, Any]
@@ -30,8 +31,6 @@ SHORT = {
     "flipped": "data.flip",
 }
 """Axes with names of their own, and the options they set."""
-SPOILT = {"missing": "drop:{:g}", "noise": "noise:{:g}", "shuffled": "shuffle:0:{:g}"}
-"""Axes that spoil every modality in use, and the transforms that do it."""
 LABELLED = ("seed", "flipped")
 """Axes with names of their own, whose values do not speak for themselves."""
 STUDIES = files("graphrec.experiments").joinpath("studies")
@@ -222,7 +221,7 @@ def _places(given: Any, labels: Iterable[str]) -> dict[str, float | str]:
 
 def _choices(axis: str, given: Any, study: _Study) -> dict[str, Options]:
     """The values of an axis by label: `[a, b]`, or `{label: value}`."""
-    if axis in SPOILT:
+    if axis in SPOILING:
         return _spoilt(axis, given, study)
     option = _option(axis)
     if option == "features.use" and given in ("each", "subsets"):
@@ -254,8 +253,7 @@ def _spoilt(axis: str, given: Any, study: _Study) -> dict[str, Options]:
     used = study.base.get("features", {}).get("use") or _modalities(study)
     return {
         f"{axis}={_shown(value)}": {
-            f"features.{name}.transforms": [SPOILT[axis].format(value)] if value else []
-            for name in used
+            f"features.{name}.transforms": [spoiling(axis, value)] if value else [] for name in used
         }
         for value in given
     }
@@ -282,7 +280,7 @@ def _option(axis: str) -> str:
     option = SHORT.get(axis, axis)
     section, dot, name = option.partition(".")
     if section not in SECTIONS or not dot or not name:
-        known = [*SHORT, *SPOILT, *(f"{one}.OPTION" for one in SECTIONS)]
+        known = [*SHORT, *SPOILING, *(f"{one}.OPTION" for one in SECTIONS)]
         raise UnknownNameError("axis", axis, known)
     return option
 

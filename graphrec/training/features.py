@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT = "graphrec.transforms"
 VERSION = 1
+Compared = Literal["of", "encoders", "transforms"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +133,7 @@ def apply_features(
     learnt: LearntFeatures,
     train: TrainView | None = None,
     *,
-    other: bool = False,
+    compared: Compared = "of",
 ) -> Dataset:
     """The same features again, from what was learnt then.
 
@@ -141,12 +142,12 @@ def apply_features(
         section: the configuration.
         learnt: what the transforms learnt.
         train: the training interactions, as `training_view` gives them; default: the dataset's.
-        other: these are other features, of which the encoders only have to be the same.
+        compared: what has to be as it was then: the features (`of`), what made them (`encoders`),
+            for other data, or nothing but the `transforms`, for features spoiled on purpose.
 
     Raises:
         InputError: `learnt` belongs to other features or transforms.
     """
-    compared = "encoders" if other else "of"
     return _Maker(dataset, section, train or dataset.train, learnt, compared=compared).dataset()
 
 
@@ -165,7 +166,7 @@ class _Maker:
         train: TrainView,
         known: LearntFeatures | None = None,
         *,
-        compared: str = "of",
+        compared: Compared = "of",
     ) -> None:
         _check_names(dataset, section)
         self._compared, self._train = compared, train
@@ -243,7 +244,7 @@ class _Maker:
                 "features/ is lost or its config.yaml was changed: train the run again"
             )
         recorded = self._known.recipes[name]
-        for key in (self._compared, "transforms"):
+        for key in dict.fromkeys((self._compared, "transforms")):
             value = recipe[key]
             if recorded.get(key) != value:
                 raise InputError(

@@ -22,6 +22,7 @@ from graphrec.data.dataset import Dataset
 from graphrec.models.base import Embeddings
 from graphrec.training.config import Experiment
 from graphrec.training.features import (
+    Compared,
     LearntFeatures,
     apply_features,
     encoder_of,
@@ -61,7 +62,8 @@ class RunFolder:
     `history.jsonl`, `metrics.json`, `per_user.parquet`, `topk.parquet`, `cohorts.parquet`, `best/`,
     `last/`,
     `test_access.json`, `train.log`, `served/` (ids, titles, seen items, vectors) and, where
-    features are transformed, `features/` (what the transforms have learnt).
+    features are transformed, `features/` (what the transforms have learnt); once measured so,
+    `transfers.json` and `robustness.json`.
 
     Args:
         path: the folder.
@@ -182,7 +184,7 @@ class RunFolder:
         Raises:
             InputError: a modality is absent, or another encoder made it, or an unknown one.
         """
-        made = self._with_features(dataset, experiment, other=True)
+        made = self._with_features(dataset, experiment, "encoders")
         recorded = self.manifest().get("encoders", {})
         for name in self.manifest()["ids"]["features"]:
             expected, found = recorded.get(name, {}), encoder_of(made.features[name])
@@ -208,15 +210,24 @@ class RunFolder:
                 )
         return made
 
+    def prepare_spoiled(self, dataset: Dataset, experiment: Experiment) -> Dataset:
+        """The data of the run, its features changed on purpose, transformed as the run learnt to.
+
+        Raises:
+            InputError: other interactions or another split, or a transform that does not fit.
+        """
+        self.check_dataset(dataset, [])
+        return self._with_features(dataset, experiment, "transforms")
+
     def _with_features(
-        self, dataset: Dataset, experiment: Experiment, *, other: bool = False
+        self, dataset: Dataset, experiment: Experiment, compared: Compared = "of"
     ) -> Dataset:
         used = list(self.manifest()["ids"]["features"])
         section = experiment.features.model_copy(update={"use": used})
         folder = self.path / "features"
         learnt = LearntFeatures.load(folder) if folder.is_dir() else LearntFeatures()
         train = training_view(dataset, experiment)
-        return apply_features(dataset, section, learnt, train, other=other)
+        return apply_features(dataset, section, learnt, train, compared=compared)
 
     def check_dataset(self, dataset: Dataset, names: list[str]) -> None:
         """Raise unless `dataset` is what the run used, in all identities that matter to it.

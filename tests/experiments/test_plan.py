@@ -158,7 +158,7 @@ def test_features_alone_together_and_spoilt(small_dataset: Dataset, tmp_path: Pa
     )
     transforms = [run.values["features"].get("text", {}).get("transforms") for run in spoilt.runs]
     assert spoilt.variants == ["base", "missing=0.5", "noise=1", "shuffled=True"]
-    assert transforms == [None, ["drop:0.5"], ["noise:1"], ["shuffle:0:1"]]
+    assert transforms == [None, ["drop:0.5:0"], ["noise:1:0"], ["shuffle:0:1"]]
     with pytest.raises(InputError, match="axis 'shuffled' takes numbers"):
         StudyPlan.parse({"data": data, "base": base, "axes": {"shuffled": ["half"]}})
     with pytest.raises(InputError, match="axis 'missing' must be a list"):
