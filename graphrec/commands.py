@@ -149,7 +149,7 @@ def run_ablation(
         result = study.run(workers=workers, threads=threads, tell=console.print)
     if result.finished:
         labels = {str(study.path(run)): run.variant for run in plan.runs}
-        first = next(str(study.path(r)) for r in plan.runs if study.path(r) in result.finished)
+        first = next(run.variant for run in plan.runs if study.path(run) in result.finished)
         compared = compare_runs(
             result.finished, metrics=plan.metrics, labels=labels, base=first, anyway=True
         )

@@ -332,6 +332,7 @@ def _manifest(experiment: Experiment, dataset: Dataset) -> dict[str, Any]:
             "split_id": dataset.split_id,
             "features": dataset.feature_ids,
         },
+        "split": {"spec": dict(dataset.split.spec), "counts": dict(dataset.split.counts)},
         "versions": {"graphrec": __version__, "python": platform.python_version(), **_versions()},
         "commit": _commit(),
         "hardware": {
