@@ -118,7 +118,7 @@ def show_robustness(
         return
     measured = curve.levels[0].metrics
     shown = metrics or [name for name in METRICS if name in measured] or list(measured)[:2]
-    console.print(curve_table(f"{kind}: {of}, {curve.split}", curve, shown))
+    console.print(curve_table(f"{kind} ({of}), {curve.split}", curve, shown))
     if curve.seeds > 1:
         console.print(f"Means of {curve.seeds} draws, \u00b1 their standard deviation.")
 

@@ -83,17 +83,16 @@ def gain_rows(one: AcrossSplits, metric: str) -> tuple[list[str], list[list[str]
     for label, metrics in one.variants.items():
         found = metrics[metric]
         gains = [f"{gain:+.4f}" for gain in found.gains] or [""] * len(one.splits)
-        rows.append([label, f"{statistics.fmean(found.scores):.4f}", *gains, _mean_gain(found)])
-    return [*header, "mean gain"], rows
+        mean = f"{statistics.fmean(found.gains):+.4f}" if found.gains else ""
+        score = f"{statistics.fmean(found.scores):.4f}"
+        rows.append([label, score, *gains, mean, _interval(found)])
+    return [*header, "mean gain", "95 % interval"], rows
 
 
-def _mean_gain(found: SplitGains) -> str:
-    if not found.gains:
-        return ""
-    mean = f"{statistics.fmean(found.gains):+.4f}"
+def _interval(found: SplitGains) -> str:
     if found.p is None:
-        return mean
-    return f"{mean} [{found.low:+.4f}, {found.high:+.4f}] {mark(found.p)}".rstrip()
+        return ""
+    return f"[{found.low:+.4f}, {found.high:+.4f}] {mark(found.p)}".rstrip()
 
 
 def _together(group: Sequence[Comparison]) -> AcrossSplits:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from graphrec.evaluation.significance import Difference, mark
@@ -62,7 +63,7 @@ def tables(comparisons: Sequence[Comparison]) -> RenderableType:
             for name in names:
                 table.add_column(name, justify="left" if name == "model" else "right")
             for row in rows:
-                table.add_row(*(cell.replace(" [", r" \[") for cell in row))
+                table.add_row(*(escape(cell) for cell in row))
             parts.append(table)
         parts += together.notes
     return Group(*parts)

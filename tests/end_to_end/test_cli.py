@@ -454,7 +454,7 @@ def test_robustness(call: Call, data: Path, tmp_path: Path) -> None:
     line = ["robustness", tmp_path / "freedom", "--kind", "missing", "--levels", "0.5", "1"]
     code, out, err = call(*line, "--modality", "text", "--seeds", "2")
     assert code == 0, err
-    assert "missing: text, valid" in out
+    assert "missing (text), valid" in out
     assert "Means of 2 draws" in out
     recorded = json.loads((tmp_path / "freedom" / "metrics.json").read_text())["valid"]
     assert f"{recorded['recall@20']:.4f}" in out

@@ -49,9 +49,9 @@ def test_gains_are_put_together_split_by_split(comparisons: list[Comparison]) ->
     assert knn.p is not None
     assert "corrected resampled t-test over the 3 splits" in found.notes[1]
     header, rows = gain_rows(found, "recall@5")
-    assert len(header) == len(rows[0]) == 6
+    assert len(header) == len(rows[0]) == 7
     assert rows[0][2] == f"{gains[0]:+.4f}"
-    assert rows[1][2:] == ["", "", "", ""]
+    assert rows[1][2:] == [""] * 5
     text = render(comparisons, "markdown")
     assert "split by split" in text
     assert " | ".join(rows[0]) in text

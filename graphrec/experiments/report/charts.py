@@ -22,6 +22,7 @@ def line_chart(
     *,
     bands: Mapping[str, Sequence[tuple[float, float, float]]] | None = None,
     width: float = WIDTH,
+    zero: bool = False,
 ) -> str:
     """Lines over a common x; each point has a tooltip.
 
@@ -31,6 +32,7 @@ def line_chart(
         y_name: of the vertical axis.
         bands: (x, low, high) by label, shaded behind the line of that label.
         width: of the drawing; a narrower one has larger letters in the same place.
+        zero: let y begin at 0, so that heights compare.
 
     Example:
         >>> "polyline" in line_chart({"a": [(0, 1.0), (1, 2.0)]}, "epoch", "loss")
@@ -43,6 +45,7 @@ def line_chart(
     shaded = {label: (bands or {}).get(label, ()) for label in drawn}
     ys = [y for points in drawn.values() for _, y in points]
     ys += [y for band in shaded.values() for _, *ends in band for y in ends]
+    ys += [0.0] if zero else []
     across, up = _Scale(xs, LEFT, width - RIGHT), _Scale(ys, HEIGHT - BOTTOM, TOP)
     parts = [_axes(across, up, x_name, y_name, width)]
     for number, band in enumerate(shaded.values()):

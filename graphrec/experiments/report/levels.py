@@ -35,6 +35,7 @@ class Panel:
         lines: points (level, value) by metric, then label.
         bands: (level, low, high) by metric, then label.
         notes: what a reader has to know.
+        damage: the levels are of damage to the data, and not of an option.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Panel:
     lines: dict[str, dict[str, list[tuple[float, float]]]]
     bands: dict[str, Bands] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    damage: bool = True
 
 
 def trained_panels(
@@ -118,7 +120,7 @@ def _trained_panel(
         else f"Means over {splits} splits; bands reach from the lowest to the highest of them."
     )
     title = f"Trained at each level: {axis}"
-    return Panel(title, NAMES.get(axis, axis), lines, bands, (note,))
+    return Panel(title, NAMES.get(axis, axis), lines, bands, (note,), axis in NAMES)
 
 
 def _place(

@@ -76,7 +76,10 @@ def _cohort_chart(report: Report, cohort: str) -> Markup:
 def _level_chart(panel: Panel, metric: str) -> Markup:
     """Half the usual width, so that two stand side by side and letters suit a phone."""
     bands = panel.bands.get(metric)
-    return Markup(line_chart(panel.lines[metric], panel.x_name, metric, bands=bands, width=400))
+    chart = line_chart(
+        panel.lines[metric], panel.x_name, metric, bands=bands, width=400, zero=panel.damage
+    )
+    return Markup(chart)
 
 
 def _gain_chart(comparison: Comparison, metric: str) -> Markup:
