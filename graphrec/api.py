@@ -21,6 +21,7 @@ def train(
     features: Sequence[str] | Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     evaluation: Mapping[str, Any] | None = None,
+    flip: float = 0.0,
     test: bool = True,
     progress: bool = True,
     **options: Any,
@@ -35,6 +36,7 @@ def train(
             `{"use": ["text"], "text": {"transforms": ["center", "pca:64"]}}`.
         training: settings such as `{"epochs": 100}`; see `TrainingSection`.
         evaluation: settings such as `{"ks": [20]}`; see `EvaluationSection`.
+        flip: share of the training interactions replaced by random ones; see `DataSection`.
         test: measure on the test split at the end.
         progress: show a progress bar.
         options: arguments of the model's constructor.
@@ -49,7 +51,7 @@ def train(
     named = features if isinstance(features, Mapping) else {"use": features}
     experiment = Experiment.parse(
         {
-            "data": {"path": str(dataset.path) if dataset.path else None},
+            "data": {"path": str(dataset.path) if dataset.path else None, "flip": flip},
             "features": named,
             "model": {"name": model, **options},
             "training": training or {},

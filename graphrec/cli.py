@@ -23,7 +23,7 @@ app = typer.Typer(
 data = typer.Typer(help="Make, convert, split and inspect datasets.", no_args_is_help=True)
 app.add_typer(data, name="data")
 
-REPEATED = {"--reviews", "--meta", "--user"}
+REPEATED = {"--reviews", "--meta", "--user", "--levels", "--modality"}
 
 
 class Method(str, Enum):
@@ -52,6 +52,14 @@ class BadValues(str, Enum):
     error = "error"
     missing = "missing"
     zero = "zero"
+
+
+class Damage(str, Enum):
+    """Ways to spoil features."""
+
+    missing = "missing"
+    noise = "noise"
+    shuffled = "shuffled"
 
 
 class SplitName(str, Enum):
@@ -162,6 +170,49 @@ def evaluate(
         show_cohorts(run, split.value)
     else:
         show_evaluation(run, split.value, data, device, same_encoder=same_encoder)
+
+
+@app.command()
+def robustness(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    kind: Annotated[Damage, typer.Option(help="What happens to the features.")],
+    levels: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Shares of the items, or scales of the noise, such as --levels 0.5 1; "
+            "default: 0 0.25 0.5 0.75 1."
+        ),
+    ] = None,
+    modality: Annotated[
+        list[str] | None, typer.Option(help="Features to spoil; default: all the run uses.")
+    ] = None,
+    split: Annotated[SplitName, typer.Option(help="Which split.")] = SplitName.valid,
+    seeds: Annotated[int, typer.Option(min=1, help="Draws per level.")] = 3,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="To show, such as recall@20; repeat for several.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="The dataset, where it has moved.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Measure a trained run on spoiled features; opening test is recorded.
+
+    Parameters stay as trained; graphs and all that is read from content are made anew from
+    features of which a share is missing or shuffled, or to which noise is added. For training on
+    spoiled features, or on flipped interactions, see 'graphrec ablate'.
+    """
+    from graphrec.commands import show_robustness
+
+    show_robustness(
+        run,
+        kind.value,
+        levels,
+        metric,
+        data,
+        modalities=modality,
+        split=split.value,
+        seeds=seeds,
+        device=device,
+    )
 
 
 @app.command()

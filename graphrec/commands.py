@@ -15,7 +15,7 @@ from rich.table import Table
 
 from graphrec.data.dataset import Dataset, build_dataset
 from graphrec.data.loading import load_dataset
-from graphrec.display import TrainingDisplay, frame_table, key_values, out, split_table
+from graphrec.display import TrainingDisplay, curve_table, frame_table, key_values, out, split_table
 from graphrec.models.modular import Modular
 from graphrec.models.parts import KINDS, part_class, part_names
 from graphrec.models.presets import PRESETS
@@ -41,7 +41,8 @@ def start_training(
 ) -> None:
     """`graphrec train DIR`."""
     values = apply_overrides(read_config(config) if config else {}, overrides)
-    experiment = Experiment.parse({**values, "data": {"path": str(Path(dataset).resolve())}})
+    data = {**values.get("data", {}), "path": str(Path(dataset).resolve())}
+    experiment = Experiment.parse({**values, "data": data})
     loaded = load_dataset(dataset)
     with _interruptible(_resume(folder)), TrainingDisplay(experiment) as display:
         run = train_run(loaded, experiment, folder, test=test, report=display.update)
@@ -91,6 +92,37 @@ def show_evaluation(
     out().print(split_table({split: metrics}, ks))
 
 
+def show_robustness(
+    path: Path,
+    kind: str,
+    levels: Sequence[float] | None,
+    metrics: Sequence[str] | None,
+    data: Path | None,
+    **how: Any,
+) -> None:
+    """`graphrec robustness`."""
+    from graphrec.experiments.compare import METRICS
+    from graphrec.training.robustness import LEVELS
+
+    run = load_run(path)
+    dataset = load_dataset(data) if data is not None else None
+    with _interruptible("nothing was written; run the same command again"):
+        curve = run.robustness(kind, levels or LEVELS, dataset=dataset, progress=True, **how)
+    console, of = out(), ", ".join(curve.modalities)
+    if curve.unchanged:
+        console.print(
+            f"no level changed a single score: what '{run.config['model']['name']}' ranks by does "
+            f"not depend on its features ({of}), which act in training only",
+            markup=False,
+        )
+        return
+    measured = curve.levels[0].metrics
+    shown = metrics or [name for name in METRICS if name in measured] or list(measured)[:2]
+    console.print(curve_table(f"{kind} ({of}), {curve.split}", curve, shown))
+    if curve.seeds > 1:
+        console.print(f"Means of {curve.seeds} draws, \u00b1 their standard deviation.")
+
+
 def run_ablation(
     path: Path,
     folder: Path,
@@ -117,7 +149,7 @@ def run_ablation(
         result = study.run(workers=workers, threads=threads, tell=console.print)
     if result.finished:
         labels = {str(study.path(run)): run.variant for run in plan.runs}
-        first = next(str(study.path(r)) for r in plan.runs if study.path(r) in result.finished)
+        first = next(run.variant for run in plan.runs if study.path(run) in result.finished)
         compared = compare_runs(
             result.finished, metrics=plan.metrics, labels=labels, base=first, anyway=True
         )

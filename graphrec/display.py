@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from graphrec.training.config import Experiment
+    from graphrec.training.robustness import Curve
     from graphrec.training.trainer import EpochReport
 
 
@@ -133,6 +134,21 @@ def _one_split(split: str, metrics: Mapping[str, float], ks: Sequence[int]) -> T
     for base in dict.fromkeys(name.partition("@")[0] for name in metrics):
         values = [metrics.get(f"{base}@{k}") for k in ks]
         table.add_row(base, *("" if v is None else f"{v:.4f}" for v in values))
+    return table
+
+
+def curve_table(title: str, curve: Curve, metrics: Sequence[str]) -> Table:
+    """A row per level: each metric, and its change relative to level 0."""
+    table = Table(title=escape(title), title_justify="left")
+    for name in ("level", *(part for metric in metrics for part in (metric, "change"))):
+        table.add_column(name, justify="right")
+    rows: dict[float, list[str]] = {}
+    for level, _, value, deviation, change in curve.frame(metrics).iter_rows():
+        spread = "" if deviation is None else f" \u00b1 {deviation:.4f}"
+        relative = "" if change is None or level == 0 else f"{change:+.1%}"
+        rows.setdefault(level, []).extend([f"{value:.4f}{spread}", relative])
+    for level, cells in rows.items():
+        table.add_row(f"{level:g}", *cells)
     return table
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modalities._base.errors import InputError
 from modalities.transforms import Rows, State, Table, Transform
@@ -38,8 +39,7 @@ class Drop(Transform):
     needs: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise InputError(f"'drop' takes a share from 0 to 1, got {self.share:g}")
+        _check_share("drop", self.share)
         _check_seed("drop", self.seed)
 
     @property
@@ -49,9 +49,7 @@ class Drop(Transform):
 
     def apply(self, state: State, table: Table) -> Table:
         """The table with fewer rows present."""
-        order = np.random.default_rng(self.seed).permutation(len(table.present))
-        candidates = order[table.present[order]]
-        gone = candidates[: round(self.share * len(candidates))]
+        gone = _some(table.present, self.share, np.random.default_rng(self.seed))
         present, values = table.present.copy(), table.values.astype(np.float32)
         present[gone], values[gone] = False, 0
         return replace(table, values=values, present=present)
@@ -106,6 +104,7 @@ class Shuffle(Transform):
 
     Args:
         seed: of the permutation.
+        share: of the present rows, in [0, 1], that change places among themselves.
 
     Example:
         >>> table = Table(np.arange(3.0)[:, None], np.array([True, True, True]))
@@ -114,22 +113,25 @@ class Shuffle(Transform):
     """
 
     seed: int = 0
+    share: float = 1.0
 
-    form: ClassVar[str] = "shuffle[:SEED]"
-    takes: ClassVar[tuple[Callable[[str], Any], ...]] = (int,)
+    form: ClassVar[str] = "shuffle[:SEED[:SHARE]]"
+    takes: ClassVar[tuple[Callable[[str], Any], ...]] = (int, float)
     needs: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
+        _check_share("shuffle", self.share)
         _check_seed("shuffle", self.seed)
 
     @property
     def name(self) -> str:
-        """Such as `shuffle:0`."""
-        return f"shuffle:{self.seed}"
+        """Such as `shuffle:0`, or `shuffle:0:0.5` of half the rows."""
+        return f"shuffle:{self.seed}" + (f":{self.share:g}" if self.share < 1 else "")
 
     def apply(self, state: State, table: Table) -> Table:
-        """The table with its present rows permuted."""
-        known = np.flatnonzero(table.present)
+        """The table with present rows permuted."""
+        which = np.random.default_rng([self.seed, 1])
+        known = np.sort(_some(table.present, self.share, which))
         values = table.values.astype(np.float32)
         values[known] = values[np.random.default_rng(self.seed).permutation(known)]
         return replace(table, values=values)
@@ -137,6 +139,41 @@ class Shuffle(Transform):
 
 CORRUPTIONS: Mapping[str, type[Transform]] = {"drop": Drop, "noise": Noise, "shuffle": Shuffle}
 """The corruptions by name."""
+SPOILING: Mapping[str, str] = {
+    "missing": "drop:{level:g}:{seed}",
+    "noise": "noise:{level:g}:{seed}",
+    "shuffled": "shuffle:{seed}:{level:g}",
+}
+"""What can be done to features more and less, and the transforms that do it."""
+
+
+def spoiling(kind: str, level: float, seed: int = 0) -> str:
+    """The transform that spoils features to a level, as `make_transform` reads it.
+
+    Args:
+        kind: of `SPOILING`.
+        level: a share of the rows, or the scale of the noise.
+        seed: of the draw.
+
+    Example:
+        >>> spoiling("missing", 0.5), spoiling("shuffled", 1)
+        ('drop:0.5:0', 'shuffle:0:1')
+    """
+    return SPOILING[kind].format(level=level, seed=seed)
+
+
+def _some(
+    present: NDArray[np.bool_], share: float, random: np.random.Generator
+) -> NDArray[np.intp]:
+    """A share of the present rows at random; a greater share holds a smaller one."""
+    order = random.permutation(len(present))
+    candidates = order[present[order]]
+    return candidates[: round(share * len(candidates))]
+
+
+def _check_share(name: str, share: float) -> None:
+    if not 0 <= share <= 1:
+        raise InputError(f"'{name}' takes a share from 0 to 1, got {share:g}")
 
 
 def _check_seed(name: str, seed: int) -> None:

@@ -99,8 +99,15 @@ class NegativeSampler:
         """N negatives for each of `users` [B], int64 [B, n]."""
         shape = (len(users), n)
         uniform = torch.rand(shape, generator=random, dtype=torch.float64, device=users.device)
-        free = self._free[users].unsqueeze(1)
-        r = torch.minimum((uniform * free).long(), free - 1)
+        free = self.free(users).unsqueeze(1)
+        return self.nth(users, torch.minimum((uniform * free).long(), free - 1))
+
+    def free(self, users: Tensor) -> Tensor:
+        """How many items of the pool each of `users` does not own."""
+        return self._free[users]
+
+    def nth(self, users: Tensor, r: Tensor) -> Tensor:
+        """The items at the places `r` [B, n], from 0, among those each of `users` [B] lacks."""
         key = users.unsqueeze(1) * self._stride + r
         before = torch.searchsorted(self._keys, key, right=True) - self._start[users].unsqueeze(1)
         return self.pool[r + before]

@@ -88,14 +88,14 @@ class _StoredFeatures(Mapping[str, Features]):
 
     def __init__(self, stores: Mapping[str, FeatureStore]) -> None:
         self._stores = dict(stores)
-        self._read: dict[str, Features] = {}
+        self.read: dict[str, Features] = {}
 
     def __getitem__(self, name: str) -> Features:
         if name not in self._stores:
             raise UnknownNameError("modality", name, self._stores)
-        if name not in self._read:
-            self._read[name] = Features.from_store(self._stores[name])
-        return self._read[name]
+        if name not in self.read:
+            self.read[name] = Features.from_store(self._stores[name])
+        return self.read[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._stores)
@@ -351,6 +351,12 @@ class _Chosen(Mapping[str, Features]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def features_read(train: TrainView) -> set[str]:
+    """Names of the modalities whose values have been asked for, by a model or a graph."""
+    features = train.features
+    return set(features.read if isinstance(features, _StoredFeatures) else features)
 
 
 def stored_features(stores: Mapping[str, FeatureStore]) -> Mapping[str, Features]:

@@ -13,7 +13,9 @@ FORMAT = "graphrec.test_access"
 VERSION = 1
 
 
-def open_test(dataset: SplitData, record: Path | None, *, reason: str) -> HeldOut:
+def open_test(
+    dataset: SplitData, record: Path | None, *, reason: str, config: str | None = None
+) -> HeldOut:
     """The users with test interactions, and their items, after noting that they were looked at.
 
     Nothing else in the package selects test interactions. The entry is on disk before the
@@ -21,9 +23,10 @@ def open_test(dataset: SplitData, record: Path | None, *, reason: str) -> HeldOu
 
     Args:
         dataset: the data.
-        record: the file to add an entry to (counter, UTC time, data_id, split_id, reason, number
-            of users), made where absent; None keeps no record, for use outside runs.
+        record: the file to add an entry to (counter, UTC time, data_id, split_id, config, reason,
+            number of users), made where absent; None keeps no record, for use outside runs.
         reason: why the test split is opened.
+        config: identity of the configuration that is measured (`Experiment.config_id`).
 
     Raises:
         InputError: `record` exists and is not such a file.
@@ -36,6 +39,7 @@ def open_test(dataset: SplitData, record: Path | None, *, reason: str) -> HeldOu
             "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "data_id": dataset.data_id,
             "split_id": dataset.split_id,
+            "config": config,
             "reason": reason,
             "n_users": len(held_out.users),
         }
@@ -44,7 +48,10 @@ def open_test(dataset: SplitData, record: Path | None, *, reason: str) -> HeldOu
 
 
 def openings_of(record: Path) -> list[dict[str, Any]]:
-    """The entries of `record`, oldest first; none where the file is absent."""
+    """The entries of `record`, oldest first; none where the file is absent.
+
+    Those of early releases have no `config`.
+    """
     if not record.exists():
         return []
     openings: list[dict[str, Any]] = read_manifest(record, FORMAT, VERSION)["openings"]

@@ -3,6 +3,7 @@
 - `plan`: a study as it is declared, and the runs it amounts to
 - `study`, `worker`: the runs trained, work shared, test opened at the end
 - `compare`: runs side by side, paired by user, with intervals and tests
+- `across`: comparisons on several splits, put together split by split
 - `render`: a comparison as a table, Markdown, LaTeX, CSV or JSON
 - `tune`: a search for good options
 - `report`: everything on one page

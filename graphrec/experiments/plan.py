@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -18,6 +18,7 @@ from graphrec.models.validation import mapping, reject_unknown, validated
 from graphrec.training.config import Experiment, read_config, set_option
 from modalities._base.errors import InputError, UnknownNameError
 from modalities._base.identity import digest
+from modalities.corruptions import SPOILING, spoiling
 
 Design = Literal["grid", "one-at-a-time", "list"]
 Options = Mapping[str, Any]
@@ -28,10 +29,11 @@ SHORT = {
     "encoder": "features.use",
     "modalities": "features.use",
     "seed": "training.seed",
+    "flipped": "data.flip",
 }
 """Axes with names of their own, and the options they set."""
-SPOILT = {"missing": "drop:{}", "noise": "noise:{}", "shuffled": "shuffle"}
-"""Axes that spoil every modality in use, and the transforms that do it."""
+LABELLED = ("seed", "flipped")
+"""Axes with names of their own, whose values do not speak for themselves."""
 STUDIES = files("graphrec.experiments").joinpath("studies")
 SECTIONS = ("data", "features", "model", "training", "evaluation")
 
@@ -60,12 +62,14 @@ class PlannedRun:
         seed: of training.
         split: name of the split, or None for the dataset's own.
         values: the experiment's configuration, nested.
+        axes: where it stands on each axis it was varied on: a number, or the value's label.
     """
 
     variant: str
     seed: int
     split: str | None
     values: Options
+    axes: Mapping[str, float | str] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:
@@ -152,8 +156,8 @@ class StudyPlan:
         variants = list(_variants(study))
         _refuse_twins(variants)
         runs = tuple(
-            PlannedRun(label, seed, split, _values(study, settings, seed))
-            for label, settings in variants
+            PlannedRun(label, seed, split, _values(study, settings, seed), places)
+            for label, settings, places in variants
             for split in (study.splits or [None])
             for seed in _seeds(study, settings)
         )
@@ -175,11 +179,12 @@ def ready_studies() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in STUDIES.iterdir())
 
 
-def _variants(study: _Study) -> Iterator[tuple[str, Options]]:
-    """Label and settings (by dotted option) of every variant."""
+def _variants(study: _Study) -> Iterator[tuple[str, Options, Options]]:
+    """Label, settings (by dotted option) and place on the axes of every variant."""
     axes = {
         name: _choices(name, given, study) for name, given in study.axes.items() if name != "seed"
     }
+    places_on = {name: _places(study.axes[name], choices) for name, choices in axes.items()}
     if study.design == "list" or (study.variants and not axes):
         if axes:
             raise InputError("design 'list' takes variants; axes belong to a grid")
@@ -187,7 +192,7 @@ def _variants(study: _Study) -> Iterator[tuple[str, Options]]:
             raise InputError("the study has no variants; name at least one, or give axes")
         for label, settings in study.variants.items():
             given = mapping(settings or {}, f"variants.{label}")
-            yield label, {_option(key): value for key, value in given.items()}
+            yield label, {_option(key): value for key, value in given.items()}, {}
         return
     if study.variants:
         raise InputError(f"variants belong to design 'list'; this study is a {study.design}")
@@ -196,17 +201,29 @@ def _variants(study: _Study) -> Iterator[tuple[str, Options]]:
             raise InputError("the grid is empty: give axes, such as model: [lightgcn, freedom]")
         for choice in itertools.product(*(choices.items() for choices in axes.values())):
             settings = {key: value for _, options in choice for key, value in options.items()}
-            yield ", ".join(label for label, _ in choice), settings
+            labels = [label for label, _ in choice]
+            places = {name: places_on[name][label] for name, label in zip(axes, labels)}
+            yield ", ".join(labels), settings, places
         return
-    yield "base", {}
+    yield "base", {}, {}
     for name, choices in axes.items():
         for label, options in choices.items():
-            yield label if "=" in label else f"{name}={label}", options
+            shown = label if "=" in label else f"{name}={label}"
+            yield shown, options, {name: places_on[name][label]}
+
+
+def _places(given: Any, labels: Iterable[str]) -> dict[str, float | str]:
+    """Numbers of an axis by label, and labels for what is no number."""
+    listed = given.values() if isinstance(given, Mapping) else given
+    values = labels if isinstance(listed, str) else listed
+    numbers = [isinstance(one, (int, float)) and not isinstance(one, bool) for one in values]
+    known = zip(labels, values, numbers)
+    return {label: value if number else label for label, value, number in known}
 
 
 def _choices(axis: str, given: Any, study: _Study) -> dict[str, Options]:
     """The values of an axis by label: `[a, b]`, or `{label: value}`."""
-    if axis in SPOILT:
+    if axis in SPOILING:
         return _spoilt(axis, given, study)
     option = _option(axis)
     if option == "features.use" and given in ("each", "subsets"):
@@ -214,7 +231,7 @@ def _choices(axis: str, given: Any, study: _Study) -> dict[str, Options]:
     if isinstance(given, Mapping):
         labelled = {str(label): value for label, value in given.items()}
     elif isinstance(given, Sequence) and not isinstance(given, str):
-        bare = axis in SHORT and axis != "seed"
+        bare = axis in SHORT and axis not in LABELLED
         labelled = {}
         for value in given:
             label = _shown(value) if bare else f"{axis}={_shown(value)}"
@@ -232,11 +249,13 @@ def _spoilt(axis: str, given: Any, study: _Study) -> dict[str, Options]:
     """Values of an axis that spoils features: 0 or false is the features as they are."""
     if not isinstance(given, list) or not given:
         raise InputError(f"axis '{axis}' must be a list such as [0, 0.5, 1], got {given!r}")
+    wrong = [value for value in given if not isinstance(value, (int, float))]
+    if wrong:
+        raise InputError(f"axis '{axis}' takes numbers such as [0, 0.5, 1], got {wrong[0]!r}")
     used = study.base.get("features", {}).get("use") or _modalities(study)
     return {
         f"{axis}={_shown(value)}": {
-            f"features.{name}.transforms": [SPOILT[axis].format(value)] if value else []
-            for name in used
+            f"features.{name}.transforms": [spoiling(axis, value)] if value else [] for name in used
         }
         for value in given
     }
@@ -263,7 +282,7 @@ def _option(axis: str) -> str:
     option = SHORT.get(axis, axis)
     section, dot, name = option.partition(".")
     if section not in SECTIONS or not dot or not name:
-        known = [*SHORT, *SPOILT, *(f"{one}.OPTION" for one in SECTIONS)]
+        known = [*SHORT, *SPOILING, *(f"{one}.OPTION" for one in SECTIONS)]
         raise UnknownNameError("axis", axis, known)
     return option
 
@@ -281,7 +300,7 @@ def _shown(value: Any) -> str:
 
 def _values(study: _Study, settings: Options, seed: int) -> Options:
     values: dict[str, Any] = {name: dict(given) for name, given in study.base.items()}
-    values["data"] = {"path": study.data}
+    values["data"] = {**values.get("data", {}), "path": study.data}
     for option, value in {**settings, "training.seed": seed}.items():
         set_option(values, option, value)
     return values
@@ -298,10 +317,10 @@ def _seeds(study: _Study, settings: Options) -> list[int]:
     return study.seeds
 
 
-def _refuse_twins(variants: Sequence[tuple[str, Options]]) -> None:
+def _refuse_twins(variants: Sequence[tuple[str, Options, Options]]) -> None:
     seen: dict[str, str] = {}
     labels = set()
-    for label, settings in variants:
+    for label, settings, _ in variants:
         if label in labels:
             raise InputError(f"two variants are named '{label}'")
         labels.add(label)

@@ -10,9 +10,11 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from graphrec.evaluation.significance import Difference, mark
+from graphrec.experiments.across import AcrossSplits, across_splits, gain_rows
 from graphrec.experiments.compare import Comparison, Score, Variant
 from modalities._base.errors import UnknownNameError
 
@@ -26,7 +28,10 @@ def render(comparisons: Sequence[Comparison], form: str) -> str:
         UnknownNameError: another format.
     """
     if form == "markdown":
-        return "\n\n".join(_markdown(one) for one in comparisons)
+        across = across_splits(comparisons)
+        return "\n\n".join(
+            [*(_markdown(one) for one in comparisons), *(_markdown_across(one) for one in across)]
+        )
     if form == "latex":
         return "\n\n".join(_latex(one) for one in comparisons)
     if form == "csv":
@@ -51,6 +56,16 @@ def tables(comparisons: Sequence[Comparison]) -> RenderableType:
                     cells[2 + 2 * place] = f"[bold]{cells[2 + 2 * place]}[/]"
             table.add_row(*(cell.replace(" [", r" \[") for cell in cells))
         parts += [table, *one.notes]
+    for together in across_splits(comparisons):
+        for metric in together.metrics:
+            names, rows = gain_rows(together, metric)
+            table = Table(title=_title_across(together), title_justify="left")
+            for name in names:
+                table.add_column(name, justify="left" if name == "model" else "right")
+            for row in rows:
+                table.add_row(*(escape(cell) for cell in row))
+            parts.append(table)
+        parts += together.notes
     return Group(*parts)
 
 
@@ -70,6 +85,15 @@ def _markdown(one: Comparison) -> str:
                 cells[2 + 2 * place] = f"**{cells[2 + 2 * place]}**"
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join([f"**{_title(one)}**", "", *lines, "", *one.notes])
+
+
+def _markdown_across(one: AcrossSplits) -> str:
+    lines = [f"**{_title_across(one)}**"]
+    for metric in one.metrics:
+        names, rows = gain_rows(one, metric)
+        lines += ["", "| " + " | ".join(names) + " |", "|-|" + "-:|" * (len(names) - 1)]
+        lines += ["| " + " | ".join(c.replace("|", r"\|") for c in row) + " |" for row in rows]
+    return "\n".join([*lines, "", *one.notes])
 
 
 def _latex(one: Comparison) -> str:
@@ -137,6 +161,10 @@ def _csv(comparisons: Sequence[Comparison]) -> str:
                     values += [variant.p[metric], gain.effect]
                 writer.writerow([*row, *values, *[""] * (11 - len(values))])
     return text.getvalue()
+
+
+def _title_across(one: AcrossSplits) -> str:
+    return f"{one.dataset}, {one.split}, split by split"
 
 
 def _title(one: Comparison) -> str:

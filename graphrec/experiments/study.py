@@ -194,7 +194,13 @@ class Study:
     def _write_declaration(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         runs = [
-            {"variant": run.variant, "seed": run.seed, "split": run.split, "folder": run.folder}
+            {
+                "variant": run.variant,
+                "seed": run.seed,
+                "split": run.split,
+                "folder": run.folder,
+                "axes": dict(run.axes),
+            }
             for run in self.plan.runs
         ]
         manifest = {"format": FORMAT, "version": VERSION, "id": self.plan.study_id}

@@ -131,7 +131,7 @@ class Tuning:
     def experiment(self, options: Mapping[str, Any]) -> Experiment:
         """The configuration of a trial."""
         values: dict[str, Any] = {name: dict(section) for name, section in self.base.items()}
-        values["data"] = {"path": str(Path(self.data).resolve())}
+        values["data"] = {**values.get("data", {}), "path": str(Path(self.data).resolve())}
         for option, value in options.items():
             set_option(values, option, value)
         return Experiment.parse(values)

@@ -93,7 +93,8 @@ def train_planned(values: dict[str, Any], data: str, folder: str, threads: int) 
     log.addHandler(counting)
     log.setLevel(logging.INFO)
     try:
-        metric, value = _train({**values, "data": {"path": data}}, Path(folder))
+        where = {**values.get("data", {}), "path": data}
+        metric, value = _train({**values, "data": where}, Path(folder))
     except (InputError, TrainingError) as error:
         return Outcome(str(error), events=dict(counting.counts))
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ import polars as pl
 import torch
 
 from graphrec.data.dataset import Dataset
+from graphrec.data.flipping import flipped
 from graphrec.data.loading import load_dataset
 from graphrec.data.train_view import TrainView
 from graphrec.evaluation.ranking import Ranker, SeenItems, VectorRanker
@@ -19,6 +20,7 @@ from graphrec.models.base import Embeddings
 from graphrec.models.registry import model_class
 from graphrec.training.checkpoint import has_checkpoint, load_checkpoint, restore_model
 from graphrec.training.folder import RunFolder
+from graphrec.training.robustness import LEVELS, Curve, measure_robustness
 from graphrec.training.train import best_model, measure
 from graphrec.training.transfer import evaluate_elsewhere
 from modalities._base.errors import InputError, UnknownNameError, nearest
@@ -109,6 +111,52 @@ class Run:
         dataset = self.folder.prepare(found, experiment)
         model = best_model(self.folder, dataset, experiment)
         return measure(self.folder, dataset, experiment, model, split)
+
+    def robustness(
+        self,
+        kind: str,
+        levels: Sequence[float] = LEVELS,
+        *,
+        modalities: Sequence[str] | None = None,
+        split: Literal["valid", "test"] = "valid",
+        seeds: int = 3,
+        dataset: Dataset | None = None,
+        device: str = "auto",
+        progress: bool = False,
+    ) -> Curve:
+        """Measure the best epoch on spoiled features; parameters stay as they were trained.
+
+        Args:
+            kind: `missing`, `noise` or `shuffled`.
+            levels: shares of the rows, or scales of the noise; 0 is always measured.
+            modalities: stored features to spoil; default: all that the run uses.
+            split: `valid` or `test`; opening test is recorded, once.
+            seeds: draws per level.
+            dataset: the data of the run; default: read again from where they were.
+            device: auto, cpu, cuda or cuda:N.
+            progress: show a bar.
+
+        Returns:
+            The curve, kept in `robustness.json` too; see
+            `graphrec.training.robustness.measure_robustness`.
+
+        Raises:
+            InputError: the run is not finished, its model reads no features, or a level is
+                impossible.
+        """
+        self.folder.require_finished()
+        experiment = self.folder.experiment().on_device(device)
+        return measure_robustness(
+            self.folder,
+            dataset or self._dataset(experiment.data.path),
+            experiment,
+            kind,
+            levels,
+            modalities=modalities,
+            split=split,
+            seeds=seeds,
+            progress=progress,
+        )
 
     def cohorts(self, split: Literal["valid", "test"] = "test") -> pl.DataFrame:
         """Metrics by groups of users and items, as recorded when the split was measured.
@@ -264,6 +312,7 @@ class Run:
             n_users=len(self.user_ids),
             n_items=len(self.item_ids),
         )
+        train = flipped(train, experiment.data.flip, experiment.training.seed)
         try:
             model = kind(train, **experiment.model.options)
         except InputError as error:

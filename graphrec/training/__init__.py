@@ -7,6 +7,8 @@
 - `folder`: `RunFolder`
 - `features`: transforms fitted for a run, and applied again
 - `train`: a dataset and an experiment to a run
+- `transfer`: a trained model on other data
+- `robustness`: a trained model on spoiled features
 """
 
 from graphrec.training.config import Experiment, apply_overrides, read_config

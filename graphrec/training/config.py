@@ -14,6 +14,7 @@ from graphrec.evaluation.evaluate import EvaluationOptions
 from graphrec.models.registry import config_class, model_class
 from graphrec.models.validation import mapping, reject_unknown, validated
 from modalities._base.errors import InputError, nearest
+from modalities._base.identity import digest
 from modalities.transforms import make_transform
 
 
@@ -26,9 +27,13 @@ class DataSection(_Section):
 
     Args:
         path: its folder, as the run found it; None for a dataset made in memory.
+        flip: share of the training interactions replaced by random ones, drawn with
+            `training.seed`; see `graphrec.data.flipping`. What is held out, and what leaves the
+            rankings, stays as it is.
     """
 
     path: str | None = None
+    flip: float = Field(default=0.0, ge=0, le=1)
 
 
 class ModalitySection(_Section):
@@ -242,6 +247,13 @@ class Experiment(_Section):
         values["features"] = self.features.to_dict()
         values["model"] = {"name": self.model.name, **self.model.options}
         return values
+
+    @property
+    def config_id(self) -> str:
+        """Identity of the configuration, wherever its data lie and wherever it is computed."""
+        values = self.to_dict()
+        del values["data"]["path"], values["training"]["device"], values["training"]["max_minutes"]
+        return digest(values)
 
     def on_device(self, device: str) -> Experiment:
         """The same experiment, computed elsewhere."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphrec.data.dataset import Dataset
-from graphrec.data.splits import TRAIN
+from graphrec.data.flipping import flipped
+from graphrec.data.train_view import TrainView
 from modalities import FeatureStore
 from modalities._base.errors import InputError, UnknownNameError
 from modalities._base.files import atomic_file, atomic_folder, read_manifest, write_json
@@ -19,10 +20,11 @@ from modalities._base.identity import digest
 from modalities.transforms import State, Table, Transform, concatenate, make_transform
 
 if TYPE_CHECKING:
-    from graphrec.training.config import FeaturesSection, ModalitySection
+    from graphrec.training.config import Experiment, FeaturesSection, ModalitySection
 
 FORMAT = "graphrec.transforms"
 VERSION = 1
+Compared = Literal["of", "encoders", "transforms"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,22 +101,39 @@ def is_known(encoder: Mapping[str, Any]) -> bool:
     return encoder.get("encoder") not in (None, "precomputed", "file")
 
 
-def fit_features(dataset: Dataset, section: FeaturesSection) -> tuple[Dataset, LearntFeatures]:
+def training_view(dataset: Dataset, experiment: Experiment) -> TrainView:
+    """What the model of an experiment sees: training data, flipped where that is asked for."""
+    return flipped(dataset.train, experiment.data.flip, experiment.training.seed)
+
+
+def fit_features(
+    dataset: Dataset, section: FeaturesSection, train: TrainView | None = None
+) -> tuple[Dataset, LearntFeatures]:
     """The dataset with the features of a run, and what their transforms have learnt.
 
     Transforms learn from items that have training interactions and the modality, and from no
     other. Without transforms the stores are used as they are.
 
+    Args:
+        dataset: the data.
+        section: the configuration.
+        train: the training interactions, as `training_view` gives them; default: the dataset's.
+
     Raises:
         InputError: an unknown modality, or a transform that does not fit the features.
     """
-    maker = _Maker(dataset, section)
+    maker = _Maker(dataset, section, train or dataset.train)
     made = maker.dataset()
     return made, maker.learnt
 
 
 def apply_features(
-    dataset: Dataset, section: FeaturesSection, learnt: LearntFeatures, *, other: bool = False
+    dataset: Dataset,
+    section: FeaturesSection,
+    learnt: LearntFeatures,
+    train: TrainView | None = None,
+    *,
+    compared: Compared = "of",
 ) -> Dataset:
     """The same features again, from what was learnt then.
 
@@ -122,12 +141,14 @@ def apply_features(
         dataset: the data.
         section: the configuration.
         learnt: what the transforms learnt.
-        other: these are other data, of which the encoders only have to be the same.
+        train: the training interactions, as `training_view` gives them; default: the dataset's.
+        compared: what has to be as it was then: the features (`of`), what made them (`encoders`),
+            for other data, or nothing but the `transforms`, for features spoiled on purpose.
 
     Raises:
         InputError: `learnt` belongs to other features or transforms.
     """
-    return _Maker(dataset, section, learnt, compared="encoders" if other else "of").dataset()
+    return _Maker(dataset, section, train or dataset.train, learnt, compared=compared).dataset()
 
 
 def encoder_of(store: FeatureStore) -> dict[str, Any]:
@@ -142,12 +163,13 @@ class _Maker:
         self,
         dataset: Dataset,
         section: FeaturesSection,
+        train: TrainView,
         known: LearntFeatures | None = None,
         *,
-        compared: str = "of",
+        compared: Compared = "of",
     ) -> None:
         _check_names(dataset, section)
-        self._compared = compared
+        self._compared, self._train = compared, train
         self._dataset, self._section, self._known = dataset, section, known
         self._made: dict[str, FeatureStore] = {}
         self.learnt = LearntFeatures()
@@ -222,7 +244,7 @@ class _Maker:
                 "features/ is lost or its config.yaml was changed: train the run again"
             )
         recorded = self._known.recipes[name]
-        for key in (self._compared, "transforms"):
+        for key in dict.fromkeys((self._compared, "transforms")):
             value = recipe[key]
             if recorded.get(key) != value:
                 raise InputError(
@@ -242,9 +264,12 @@ class _Maker:
         return warm
 
     def _pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        events = self._dataset.interactions
-        trained = self._dataset.split.labels == TRAIN
-        return events.users[trained].astype(np.int64), events.items[trained].astype(np.int64)
+        """Users and items of training, under their indices in the dataset."""
+        users, items = (part.numpy() for part in self._train.edges)
+        cold = self._dataset.cold
+        if cold is not None:
+            users, items = cold.users.nonzero()[0][users], cold.items.nonzero()[0][items]
+        return users, items
 
 
 def _table(store: FeatureStore) -> Table:

@@ -21,7 +21,14 @@ from graphrec._version import __version__
 from graphrec.data.dataset import Dataset
 from graphrec.models.base import Embeddings
 from graphrec.training.config import Experiment
-from graphrec.training.features import LearntFeatures, apply_features, encoder_of, is_known
+from graphrec.training.features import (
+    Compared,
+    LearntFeatures,
+    apply_features,
+    encoder_of,
+    is_known,
+    training_view,
+)
 from modalities._base.errors import InputError
 from modalities._base.files import (
     atomic_file,
@@ -55,7 +62,8 @@ class RunFolder:
     `history.jsonl`, `metrics.json`, `per_user.parquet`, `topk.parquet`, `cohorts.parquet`, `best/`,
     `last/`,
     `test_access.json`, `train.log`, `served/` (ids, titles, seen items, vectors) and, where
-    features are transformed, `features/` (what the transforms have learnt).
+    features are transformed, `features/` (what the transforms have learnt); once measured so,
+    `transfers.json` and `robustness.json`.
 
     Args:
         path: the folder.
@@ -176,7 +184,7 @@ class RunFolder:
         Raises:
             InputError: a modality is absent, or another encoder made it, or an unknown one.
         """
-        made = self._with_features(dataset, experiment, other=True)
+        made = self._with_features(dataset, experiment, "encoders")
         recorded = self.manifest().get("encoders", {})
         for name in self.manifest()["ids"]["features"]:
             expected, found = recorded.get(name, {}), encoder_of(made.features[name])
@@ -202,14 +210,24 @@ class RunFolder:
                 )
         return made
 
+    def prepare_spoiled(self, dataset: Dataset, experiment: Experiment) -> Dataset:
+        """The data of the run, its features changed on purpose, transformed as the run learnt to.
+
+        Raises:
+            InputError: other interactions or another split, or a transform that does not fit.
+        """
+        self.check_dataset(dataset, [])
+        return self._with_features(dataset, experiment, "transforms")
+
     def _with_features(
-        self, dataset: Dataset, experiment: Experiment, *, other: bool = False
+        self, dataset: Dataset, experiment: Experiment, compared: Compared = "of"
     ) -> Dataset:
         used = list(self.manifest()["ids"]["features"])
         section = experiment.features.model_copy(update={"use": used})
         folder = self.path / "features"
         learnt = LearntFeatures.load(folder) if folder.is_dir() else LearntFeatures()
-        return apply_features(dataset, section, learnt, other=other)
+        train = training_view(dataset, experiment)
+        return apply_features(dataset, section, learnt, train, compared=compared)
 
     def check_dataset(self, dataset: Dataset, names: list[str]) -> None:
         """Raise unless `dataset` is what the run used, in all identities that matter to it.
@@ -314,6 +332,7 @@ def _manifest(experiment: Experiment, dataset: Dataset) -> dict[str, Any]:
             "split_id": dataset.split_id,
             "features": dataset.feature_ids,
         },
+        "split": {"spec": dict(dataset.split.spec), "counts": dict(dataset.split.counts)},
         "versions": {"graphrec": __version__, "python": platform.python_version(), **_versions()},
         "commit": _commit(),
         "hardware": {

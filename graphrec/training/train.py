@@ -24,7 +24,7 @@ from graphrec.models.base import Recommender
 from graphrec.models.registry import model_class
 from graphrec.training.checkpoint import load_checkpoint, restore_model
 from graphrec.training.config import Experiment
-from graphrec.training.features import fit_features
+from graphrec.training.features import fit_features, training_view
 from graphrec.training.folder import RunFolder, refuse_taken
 from graphrec.training.trainer import EpochReport, Trainer
 from modalities._base.errors import InputError
@@ -48,10 +48,13 @@ def train_run(
         InputError: the configuration does not fit the data, or `out` is taken.
     """
     refuse_taken(out)
-    dataset, learnt = fit_features(dataset, experiment.features)
+    train = training_view(dataset, experiment)
+    dataset, learnt = fit_features(dataset, experiment.features, train)
     valid = _validation(dataset)
     model = build_model(dataset, experiment)
     folder = RunFolder.create(out, experiment, dataset, learnt, test=test)
+    if experiment.data.flip:
+        folder.log(f"data.flip={experiment.data.flip:g}: training interactions were replaced")
     _continue(folder, dataset, experiment, model, valid, test, report)
     return folder
 
@@ -87,7 +90,8 @@ def build_model(dataset: Dataset, experiment: Experiment) -> Recommender:
     random.seed(settings.seed)
     np.random.seed(settings.seed)  # noqa: NPY002 (a model of a third party may use it)
     torch.manual_seed(settings.seed)
-    model = model_class(experiment.model.name)(dataset.train, **experiment.model.options)
+    train = training_view(dataset, experiment)
+    model = model_class(experiment.model.name)(train, **experiment.model.options)
     model.seed = settings.seed
     return model.to(device)
 
@@ -137,7 +141,8 @@ def measure(
     """
     options = experiment.evaluation.options()
     if split == "test":
-        held_out = open_test(dataset, folder.path / "test_access.json", reason="evaluate the run")
+        record, config = folder.path / "test_access.json", experiment.config_id
+        held_out = open_test(dataset, record, reason="evaluate the run", config=config)
     else:
         held_out = held_out_valid(dataset)
     warm, known = dataset.warm, warm_part(dataset, held_out)
@@ -183,7 +188,8 @@ def _continue(
         folder.log(epoch.describe())
         report(epoch)
 
-    trainer = Trainer(model, dataset.train, experiment.training, validate, folder.path, tell)
+    train = training_view(dataset, experiment)
+    trainer = Trainer(model, train, experiment.training, validate, folder.path, tell)
     folder.set_status("running")
     with _status_on_failure(folder):
         progress = trainer.fit()

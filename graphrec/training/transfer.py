@@ -7,7 +7,7 @@ from graphrec.evaluation.evaluate import Evaluation, evaluate
 from graphrec.evaluation.held_out import held_out_valid
 from graphrec.evaluation.test_split import open_test
 from graphrec.models.registry import model_class, model_names
-from graphrec.training.config import Experiment
+from graphrec.training.config import DataSection, Experiment
 from graphrec.training.folder import RunFolder
 from graphrec.training.train import best_model, ranker_of
 from modalities._base.errors import InputError
@@ -44,11 +44,13 @@ def evaluate_elsewhere(
             "has parameters of single users or items, so it cannot score these; models that can: "
             + ", ".join(able)
         )
-    made = folder.prepare_other(dataset, experiment, same_encoder=same_encoder)
-    ranker = ranker_of(best_model(folder, made, experiment))
+    plain = experiment.model_copy(update={"data": DataSection()})  # flips were of the run's data
+    made = folder.prepare_other(dataset, plain, same_encoder=same_encoder)
+    ranker = ranker_of(best_model(folder, made, plain))
     if split == "test":
         reason = f"evaluate the run on other data, '{dataset.name}'"
-        held_out = open_test(made, folder.path / "test_access.json", reason=reason)
+        record, config = folder.path / "test_access.json", experiment.config_id
+        held_out = open_test(made, record, reason=reason, config=config)
     else:
         held_out = held_out_valid(made)
     result = evaluate(ranker, made, held_out, experiment.evaluation.options())

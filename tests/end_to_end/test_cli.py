@@ -444,3 +444,21 @@ def test_a_manifest_that_lacks_something_is_damaged(call: Call, data: Path) -> N
     code, _, err = call("data", "show", data)
     assert code == 1
     assert "is damaged: features is missing" in err
+
+
+def test_robustness(call: Call, data: Path, tmp_path: Path) -> None:
+    for model in ("freedom", "lightgcn"):
+        options = ["model.k=3"] if model == "freedom" else []
+        line = ["train", data, "--model", model, "--out", tmp_path / model, *FAST, *options]
+        assert call(*line, "data.flip=0.1")[0] == 0
+    line = ["robustness", tmp_path / "freedom", "--kind", "missing", "--levels", "0.5", "1"]
+    code, out, err = call(*line, "--modality", "text", "--seeds", "2")
+    assert code == 0, err
+    assert "missing (text), valid" in out
+    assert "Means of 2 draws" in out
+    recorded = json.loads((tmp_path / "freedom" / "metrics.json").read_text())["valid"]
+    assert f"{recorded['recall@20']:.4f}" in out
+    code, _, err = call("robustness", tmp_path / "lightgcn", "--kind", "noise")
+    assert code == 1
+    assert "model 'lightgcn' reads no features" in err
+    assert "Traceback" not in err

@@ -50,16 +50,26 @@ def test_each_opening_is_recorded(data: Stub, tmp_path: Path) -> None:
     record = tmp_path / "test_access.json"
     assert openings_of(record) == []
     for reason in ("first", "second"):
-        open_test(data, record, reason=reason)
+        open_test(data, record, reason=reason, config="the-settings")
     entries = openings_of(record)
     assert [entry.pop("reason") for entry in entries] == ["first", "second"]
     assert [entry.pop("counter") for entry in entries] == [1, 2]
     for entry in entries:
         age = datetime.now(timezone.utc) - datetime.fromisoformat(entry.pop("time"))
         assert timedelta(0) <= age < timedelta(minutes=1)
-        assert entry == {"data_id": "the-data", "split_id": "the-split", "n_users": 2}
+        ids = {"data_id": "the-data", "split_id": "the-split", "config": "the-settings"}
+        assert entry == {**ids, "n_users": 2}
     assert json.loads(record.read_text())["version"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["test_access.json"]
+
+
+def test_records_of_early_releases_had_no_configuration(data: Stub, tmp_path: Path) -> None:
+    record = tmp_path / "test_access.json"
+    early = {"counter": 1, "time": "2026-01-01T00:00:00+00:00", "reason": "early"}
+    manifest = {"format": "graphrec.test_access", "version": 1, "openings": [early]}
+    record.write_text(json.dumps(manifest))
+    open_test(data, record, reason="later", config="the-settings")
+    assert [entry.get("config") for entry in openings_of(record)] == [None, "the-settings"]
 
 
 def test_a_damaged_record_is_not_overwritten(data: Stub, tmp_path: Path) -> None:

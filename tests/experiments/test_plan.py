@@ -70,6 +70,29 @@ def test_axes_can_label_their_values_and_be_seeds() -> None:
     assert made.runs[0].values["features"]["use"] == ["minilm"]
 
 
+def test_flipped_interactions_are_an_axis() -> None:
+    made = plan(base={"data": {"flip": 0.2}}, axes={"model": ["bpr"], "flipped": [0, 0.1]})
+    assert made.variants == ["bpr, flipped=0", "bpr, flipped=0.1"]
+    assert [run.values["data"]["flip"] for run in made.runs] == [0, 0.1]
+    assert made.runs[1].axes == {"model": "bpr", "flipped": 0.1}
+    with pytest.raises(InputError, match=r"data\.flip"):
+        plan(axes={"model": ["bpr"], "flipped": [1.5]})
+
+
+def test_runs_know_where_they_stand_on_the_axes() -> None:
+    made = plan(
+        base={"model": {"name": "bpr"}},
+        design="one-at-a-time",
+        axes={"model.dim": {"small": 2, "large": 8}, "training.lr": [0.1]},
+    )
+    assert [dict(run.axes) for run in made.runs] == [
+        {},
+        {"model.dim": 2},
+        {"model.dim": 8},
+        {"training.lr": 0.1},
+    ]
+
+
 def test_splits_multiply_runs() -> None:
     splits = {f"s{n}": {"method": "user-random", "seed": n} for n in range(2)}
     made = plan(axes={"model": ["bpr"]}, splits=splits)
@@ -135,7 +158,9 @@ def test_features_alone_together_and_spoilt(small_dataset: Dataset, tmp_path: Pa
     )
     transforms = [run.values["features"].get("text", {}).get("transforms") for run in spoilt.runs]
     assert spoilt.variants == ["base", "missing=0.5", "noise=1", "shuffled=True"]
-    assert transforms == [None, ["drop:0.5"], ["noise:1"], ["shuffle"]]
+    assert transforms == [None, ["drop:0.5:0"], ["noise:1:0"], ["shuffle:0:1"]]
+    with pytest.raises(InputError, match="axis 'shuffled' takes numbers"):
+        StudyPlan.parse({"data": data, "base": base, "axes": {"shuffled": ["half"]}})
     with pytest.raises(InputError, match="axis 'missing' must be a list"):
         StudyPlan.parse({"data": data, "base": base, "axes": {"missing": 0.5}})
 

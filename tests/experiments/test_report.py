@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,8 +16,10 @@ from PIL import Image
 import graphrec
 from graphrec.data.dataset import build_dataset
 from graphrec.data.source import Source
+from graphrec.experiments.plan import StudyPlan
 from graphrec.experiments.report import collect_report, report_page, write_report
 from graphrec.experiments.report.charts import bar_chart, interval_chart, line_chart
+from graphrec.experiments.study import Study
 from modalities import FeatureStore
 from modalities._base.errors import InputError
 
@@ -197,3 +200,78 @@ def test_in_a_browser_tables_sort_and_pictures_show(runs: Path, tmp_path: Path, 
     assert result["up"] == sorted(result["up"])
     assert result["shown"] == result["pictures"] > 20
     assert result["wide"] <= width  # the page itself does not scroll sideways
+
+
+@pytest.fixture(scope="module")
+def study(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One at a time from FREEDOM: levels of missing features, and a number that is none."""
+    folder = tmp_path_factory.mktemp("levels")
+    plan = StudyPlan.parse(
+        {
+            "name": "levels",
+            "data": str(runs.parent / "data"),
+            "base": {"model": {"name": "freedom", "dim": 4, "k": 3}, "training": {"epochs": 2}},
+            "design": "one-at-a-time",
+            "axes": {"missing": [0.5, 1], "model.k": [2], "model.knn_weights": ["cosine"]},
+            "splits": {n: {"method": "user-random", "seed": s} for s, n in enumerate("ab")},
+        }
+    )
+    assert not Study(plan, folder).run(threads=1).failed
+    return folder
+
+
+def test_curves_over_levels(study: Path) -> None:
+    base = next(path for path in study.glob("runs/base-*") if "-a-" in path.name)
+    graphrec.load_run(base).robustness("shuffled", [0.5, 1], seeds=2)
+    report = collect_report(study)
+    assert [panel.title for panel in report.panels] == [
+        "Trained at each level: missing",
+        "Trained at each level: model.k",
+        "Trained once, then spoiled: shuffled (text)",
+    ]
+    scores = {
+        (one.split_id, variant.label): variant.scores["recall@20"].mean
+        for one in report.comparisons
+        for variant in one.variants
+    }
+    assert len(scores) == 2 * 5
+    points = report.panels[0].lines["recall@20"]["freedom"]
+    assert [x for x, _ in points] == [0, 0.5, 1]
+    for (_, y), label in zip(points, ("base", "missing=0.5", "missing=1")):
+        assert y == pytest.approx(np.mean([v for (_, name), v in scores.items() if name == label]))
+    ends = [value for (_, name), value in scores.items() if name == "base"]
+    first_band = report.panels[0].bands["recall@20"]["freedom"][0]
+    assert list(first_band) == [0, min(ends), max(ends)]
+    assert [x for x, _ in report.panels[1].lines["recall@20"]["freedom"]] == [2, 3]
+    measured = graphrec.load_run(base).metrics["valid"]["recall@20"]
+    assert list(report.panels[2].lines["recall@20"]["base"][0]) == [0, measured]
+    assert report.across[0].base == "base"
+    page = report_page(report)
+    assert "Curves by level" in page
+    assert "split by split" in page
+    assert page.count('class="band') == 2 * 2  # two metrics of two axes
+
+
+def test_curves_of_runs_that_are_no_study(runs: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "runs"
+    shutil.copytree(runs, moved)
+    losses = {"bpr": 1, "content": 0.1}
+    options: dict[str, Any] = {"preset": "lightgcn", "dim": 4, "losses": losses}
+    run = graphrec.train(
+        graphrec.load_dataset(runs.parent / "data"),
+        "modular",
+        moved / "still",
+        training={"epochs": 2},
+        progress=False,
+        **options,
+    )
+    run.robustness("missing", [1.0], seeds=1)
+    (panel,) = collect_report(moved).panels
+    assert panel.lines["recall@20"] == {"modular": []}
+    assert "No level changed a single score, so no line is shown: modular." in panel.notes
+
+
+def test_bands_lie_behind_their_lines() -> None:
+    chart = line_chart({"a": [(0, 1.0), (1, 2.0)]}, "x", "y", bands={"a": [(0, 0.5, 1.5)]})
+    assert chart.index("polygon") < chart.index("polyline")
+    assert "polygon" not in line_chart({"a": [(0, 1.0)]}, "x", "y")

@@ -56,7 +56,22 @@ def test_shuffled_rows_stay_the_same_rows() -> None:
     assert (after.values[known] != before.values[known]).any(1).mean() > 0.8
 
 
-@pytest.mark.parametrize("text", ["drop:0.3:2", "noise:0.5:0", "shuffle:1"])
+def test_a_share_of_the_rows_is_shuffled() -> None:
+    before = table()
+    moved = []
+    for share in (0.0, 0.25, 0.5):
+        after = Shuffle(3, share).apply({}, before)
+        moved.append(set(np.flatnonzero((after.values != before.values).any(1))))
+        assert len(moved[-1]) <= round(share * 48)
+        np.testing.assert_array_equal(np.sort(after.values, 0), np.sort(before.values, 0))
+    assert not moved[0]
+    assert len(moved[1]) > 8
+    assert len(moved[2]) > 18
+    with pytest.raises(InputError, match="share from 0 to 1"):
+        Shuffle(0, 1.5)
+
+
+@pytest.mark.parametrize("text", ["drop:0.3:2", "noise:0.5:0", "shuffle:1", "shuffle:1:0.25"])
 def test_texts_read_back(text: str) -> None:
     assert make_transform(text).name == text
 

@@ -1,6 +1,7 @@
 """A study, or any runs, as one page that works from disk.
 
 - `collect`: what the page tells, read from run folders and their dataset
+- `levels`: metrics over the levels of an axis, and of damage after training
 - `charts`: lines, bars and intervals as SVG
 - `page`: the page
 """

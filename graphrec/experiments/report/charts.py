@@ -11,10 +11,28 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 12, 10, 34
 COLOURS = 8
 
 Points = Sequence[tuple[float, float]]
+Bands = dict[str, list[tuple[float, float, float]]]
+"""Points (x, low, high) by label."""
 
 
-def line_chart(series: Mapping[str, Points], x_name: str, y_name: str) -> str:
+def line_chart(
+    series: Mapping[str, Points],
+    x_name: str,
+    y_name: str,
+    *,
+    bands: Mapping[str, Sequence[tuple[float, float, float]]] | None = None,
+    width: float = WIDTH,
+    zero: bool = False,
+) -> str:
     """Lines over a common x; each point has a tooltip.
+
+    Args:
+        series: points (x, y) by label.
+        x_name: of the horizontal axis.
+        y_name: of the vertical axis.
+        bands: (x, low, high) by label, shaded behind the line of that label.
+        width: of the drawing; a narrower one has larger letters in the same place.
+        zero: let y begin at 0, so that heights compare.
 
     Example:
         >>> "polyline" in line_chart({"a": [(0, 1.0), (1, 2.0)]}, "epoch", "loss")
@@ -24,9 +42,16 @@ def line_chart(series: Mapping[str, Points], x_name: str, y_name: str) -> str:
     if not drawn:
         return ""
     xs = [x for points in drawn.values() for x, _ in points]
+    shaded = {label: (bands or {}).get(label, ()) for label in drawn}
     ys = [y for points in drawn.values() for _, y in points]
-    across, up = _Scale(xs, LEFT, WIDTH - RIGHT), _Scale(ys, HEIGHT - BOTTOM, TOP)
-    parts = [_axes(across, up, x_name, y_name)]
+    ys += [y for band in shaded.values() for _, *ends in band for y in ends]
+    ys += [0.0] if zero else []
+    across, up = _Scale(xs, LEFT, width - RIGHT), _Scale(ys, HEIGHT - BOTTOM, TOP)
+    parts = [_axes(across, up, x_name, y_name, width)]
+    for number, band in enumerate(shaded.values()):
+        edge = [(x, low) for x, low, _ in band] + [(x, high) for x, _, high in reversed(band)]
+        area = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in edge)
+        parts += [f'<polygon class="band c{number % COLOURS}" points="{area}"/>'] if band else []
     for number, (label, points) in enumerate(drawn.items()):
         path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in points)
         colour = f"c{number % COLOURS}"
@@ -36,7 +61,7 @@ def line_chart(series: Mapping[str, Points], x_name: str, y_name: str) -> str:
             f"<title>{escape(label)}: {_number(y)} at {_number(x)}</title></circle>"
             for x, y in points
         ]
-    return _svg("".join(parts), HEIGHT, f"{y_name} over {x_name}") + legend(list(drawn))
+    return _svg("".join(parts), HEIGHT, f"{y_name} over {x_name}", width) + legend(list(drawn))
 
 
 def interval_chart(rows: Sequence[tuple[str, float, float, float]], name: str) -> str:
@@ -142,26 +167,26 @@ class _Scale:
         return [round(n * step, 12) for n in range(first, last + 1)]
 
 
-def _axes(across: _Scale, up: _Scale, x_name: str, y_name: str) -> str:
-    parts = [_vertical_axis(up, y_name)]
+def _axes(across: _Scale, up: _Scale, x_name: str, y_name: str, width: float) -> str:
+    parts = [_vertical_axis(up, y_name, width)]
     for tick in across.ticks():
         x = across(tick)
         parts.append(
             f'<text x="{x:.1f}" y="{HEIGHT - 18}" text-anchor="middle">{_number(tick)}</text>'
         )
-    middle = (LEFT + WIDTH - RIGHT) / 2
+    middle = (LEFT + width - RIGHT) / 2
     parts.append(
         f'<text x="{middle}" y="{HEIGHT - 3}" text-anchor="middle">{escape(x_name)}</text>'
     )
     return "".join(parts)
 
 
-def _vertical_axis(up: _Scale, name: str) -> str:
+def _vertical_axis(up: _Scale, name: str, width: float = WIDTH) -> str:
     parts = []
     for tick in up.ticks():
         y = up(tick)
         parts.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT:g}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_number(tick)}</text>'
         )
     middle = (TOP + HEIGHT - BOTTOM) / 2
@@ -172,9 +197,9 @@ def _vertical_axis(up: _Scale, name: str) -> str:
     return "".join(parts)
 
 
-def _svg(content: str, height: float, name: str) -> str:
+def _svg(content: str, height: float, name: str, width: float = WIDTH) -> str:
     return (
-        f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(name)}">'
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(name)}">'
         f"{content}</svg>"
     )
 

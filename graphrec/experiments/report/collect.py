@@ -16,7 +16,9 @@ import torch
 from graphrec.data.dataset import Dataset
 from graphrec.data.loading import load_dataset
 from graphrec.data.summary import graph_health
+from graphrec.experiments.across import AcrossSplits, across_splits
 from graphrec.experiments.compare import Comparison, compare_runs
+from graphrec.experiments.report.levels import Panel, spoiled_panels, trained_panels
 from graphrec.graphs import knn_graph
 from graphrec.graphs.knn import cosine_neighbours
 from graphrec.serving.run import Run
@@ -96,6 +98,8 @@ class Report:
         neighbourhoods: items.
         failed: reasons by run.
         counts: of shared work.
+        across: the comparisons put together, where they differ by their split alone.
+        panels: metrics over the levels of numeric axes, and of damage after training.
     """
 
     title: str
@@ -110,6 +114,8 @@ class Report:
     neighbourhoods: list[Neighbourhood] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    across: list[AcrossSplits] = field(default_factory=list)
+    panels: list[Panel] = field(default_factory=list)
 
 
 def collect_report(folder: Path, *, data: Path | None = None) -> Report:
@@ -129,14 +135,14 @@ def collect_report(folder: Path, *, data: Path | None = None) -> Report:
     split: SplitName = "test" if all("test" in run.metrics for run in runs) else "valid"
     named = _labels(runs, study)
     metrics = study["metrics"] if study else _shown_metrics(runs)
-    base = next((run for run in runs if study and named[str(run.path)] == study["base"]), None)
+    base = study["base"] if study and study["base"] in named.values() else None
     comparisons = compare_runs(
         runs,
         metrics=metrics,
         split=split,
         labels=named,
         anyway=True,
-        base=str(base.path) if base else None,
+        base=base,
     )
     labels = {
         run: variant.label
@@ -162,6 +168,11 @@ def collect_report(folder: Path, *, data: Path | None = None) -> Report:
         neighbourhoods=[] if dataset is None else _neighbourhoods(dataset, pictures),
         failed=read_json(folder / "failed.json") if (folder / "failed.json").is_file() else {},
         counts=_counts(folder),
+        across=across_splits(comparisons),
+        panels=[
+            *trained_panels(study, runs, comparisons),
+            *spoiled_panels(runs, labels, metrics),
+        ],
     )
 
 

@@ -9,9 +9,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from graphrec.evaluation.significance import mark
+from graphrec.experiments.across import gain_rows
 from graphrec.experiments.compare import Comparison
 from graphrec.experiments.report.charts import bar_chart, interval_chart, line_chart
 from graphrec.experiments.report.collect import Report, collect_report
+from graphrec.experiments.report.levels import Panel
 from modalities._base.files import write_text
 
 
@@ -42,6 +44,7 @@ def report_page(report: Report) -> str:
     cohorts = [(name, _cohort_chart(report, name)) for name in report.cohorts]
     sections = [
         ("results", "Results", True),
+        ("levels", "Curves by level", bool(report.panels)),
         ("curves", "Learning curves", bool(curves)),
         ("cohorts", "Cohorts", bool(cohorts)),
         ("cost", "Cost", True),
@@ -57,6 +60,8 @@ def report_page(report: Report) -> str:
         curves=Markup(curves),
         cohorts=cohorts,
         gains=_gain_chart,
+        gain_rows=gain_rows,
+        level_chart=_level_chart,
         best=_best,
         mark=mark,
     )
@@ -66,6 +71,15 @@ def _cohort_chart(report: Report, cohort: str) -> Markup:
     groups = report.cohorts[cohort]
     series = {label: [values.get(label) for values in groups.values()] for label in report.curves}
     return Markup(bar_chart(list(groups), series, "recall@20"))
+
+
+def _level_chart(panel: Panel, metric: str) -> Markup:
+    """Half the usual width, so that two stand side by side and letters suit a phone."""
+    bands = panel.bands.get(metric)
+    chart = line_chart(
+        panel.lines[metric], panel.x_name, metric, bands=bands, width=400, zero=panel.damage
+    )
+    return Markup(chart)
 
 
 def _gain_chart(comparison: Comparison, metric: str) -> Markup:
