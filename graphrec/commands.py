@@ -96,25 +96,31 @@ def run_ablation(
     folder: Path,
     data: Path | None,
     *,
-    workers: int,
+    workers: int | None,
     threads: int | None,
+    engine: str,
+    address: str | None,
     dry_run: bool,
 ) -> None:
     """`graphrec ablate`."""
     from graphrec.experiments.compare import compare_runs
+    from graphrec.experiments.engines import engine_named
     from graphrec.experiments.plan import StudyPlan
     from graphrec.experiments.render import tables
     from graphrec.experiments.study import Study
 
+    trainer = engine_named(engine, address)
     plan = StudyPlan.read(path, data)
     study = Study(plan, folder)
     console = out()
     console.print(_plan_table(study))
     if dry_run:
         return
-    again = f"graphrec ablate {path} --out {folder}" + (f" --data {data}" if data else "")
+    given = {"--data": data, "--engine": engine if engine != "local" else "", "--address": address}
+    options = "".join(f" {option} {value}" for option, value in given.items() if value)
+    again = f"graphrec ablate {path} --out {folder}{options}"
     with _interruptible(again):
-        result = study.run(workers=workers, threads=threads, tell=console.print)
+        result = study.run(workers=workers, threads=threads, engine=trainer, tell=console.print)
     if result.finished:
         labels = {str(study.path(run)): run.variant for run in plan.runs}
         first = next(str(study.path(r)) for r in plan.runs if study.path(r) in result.finished)
