@@ -222,14 +222,42 @@ def ablate(
     ],
     out: Annotated[Path, typer.Option(help="Folder of the study; run again to continue.")],
     data: Annotated[Path | None, typer.Option(help="Dataset, instead of the file's.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Runs trained at a time.")] = 1,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Runs trained at a time; default: 1, or what the Ray cluster has room for."
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Threads of each; default: the machine's, shared out, or 1 with Ray."
+        ),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="What trains: local (processes of this machine) or ray (a cluster).")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a running Ray cluster: auto or HOST:PORT; default: Ray is started here."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Train every variant of a study, then open test once for each and compare them."""
     from graphrec.commands import run_ablation
 
-    run_ablation(study, out, data, workers=workers, threads=threads, dry_run=dry_run)
+    run_ablation(
+        study,
+        out,
+        data,
+        workers=workers,
+        threads=threads,
+        engine=engine,
+        address=address,
+        dry_run=dry_run,
+    )
 
 
 @app.command()

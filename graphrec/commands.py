@@ -128,32 +128,38 @@ def run_ablation(
     folder: Path,
     data: Path | None,
     *,
-    workers: int,
+    workers: int | None,
     threads: int | None,
+    engine: str,
+    address: str | None,
     dry_run: bool,
 ) -> None:
     """`graphrec ablate`."""
     from graphrec.experiments.compare import compare_runs
+    from graphrec.experiments.engines import engine_named
     from graphrec.experiments.plan import StudyPlan
     from graphrec.experiments.render import tables
     from graphrec.experiments.study import Study
 
+    trainer = engine_named(engine, address)
     plan = StudyPlan.read(path, data)
     study = Study(plan, folder)
     console = out()
     console.print(_plan_table(study))
     if dry_run:
         return
-    again = f"graphrec ablate {path} --out {folder}" + (f" --data {data}" if data else "")
+    given = {"--data": data, "--engine": engine if engine != "local" else "", "--address": address}
+    options = "".join(f" {option} {value}" for option, value in given.items() if value)
+    again = f"graphrec ablate {path} --out {folder}{options}"
     with _interruptible(again):
-        result = study.run(workers=workers, threads=threads, tell=console.print)
+        result = study.run(workers=workers, threads=threads, engine=trainer, tell=console.print)
     if result.finished:
         labels = {str(study.path(run)): run.variant for run in plan.runs}
         first = next(run.variant for run in plan.runs if study.path(run) in result.finished)
         compared = compare_runs(
             result.finished, metrics=plan.metrics, labels=labels, base=first, anyway=True
         )
-        console.print(tables(compared))
+        console.print(tables(compared, console))
     shared = ", ".join(f"{count} {what}" for what, count in sorted(result.counts.items()))
     console.print(f"Shared work: {shared}" if shared else "", markup=False)
     if result.failed:
@@ -221,7 +227,8 @@ def show_comparison(
     named = dict(_label(text) for text in labels)
     compared = compare_runs(list(runs), metrics=metrics or METRICS, labels=named, **how)
     if form == "table":
-        out().print(tables(compared))
+        console = out()
+        console.print(tables(compared, console))
     else:
         print(render(compared, form))
 

@@ -192,7 +192,7 @@ def _variants(study: _Study) -> Iterator[tuple[str, Options, Options]]:
             raise InputError("the study has no variants; name at least one, or give axes")
         for label, settings in study.variants.items():
             given = mapping(settings or {}, f"variants.{label}")
-            yield label, {_option(key): value for key, value in given.items()}, {}
+            yield label, _settings(given, study), {}
         return
     if study.variants:
         raise InputError(f"variants belong to design 'list'; this study is a {study.design}")
@@ -245,19 +245,29 @@ def _choices(axis: str, given: Any, study: _Study) -> dict[str, Options]:
     return {label: {option: _for(axis, value)} for label, value in labelled.items()}
 
 
+def _settings(given: Options, study: _Study) -> Options:
+    """The options of a variant, spoilt features among them."""
+    spoilt = {key: value for key, value in given.items() if key in SPOILING}
+    made = {_option(key): _for(key, value) for key, value in given.items() if key not in spoilt}
+    for axis, value in spoilt.items():
+        made |= _spoiling(axis, value, study, made.get("features.use"))
+    return made
+
+
 def _spoilt(axis: str, given: Any, study: _Study) -> dict[str, Options]:
     """Values of an axis that spoils features: 0 or false is the features as they are."""
     if not isinstance(given, list) or not given:
         raise InputError(f"axis '{axis}' must be a list such as [0, 0.5, 1], got {given!r}")
-    wrong = [value for value in given if not isinstance(value, (int, float))]
-    if wrong:
-        raise InputError(f"axis '{axis}' takes numbers such as [0, 0.5, 1], got {wrong[0]!r}")
-    used = study.base.get("features", {}).get("use") or _modalities(study)
+    return {f"{axis}={_shown(value)}": _spoiling(axis, value, study) for value in given}
+
+
+def _spoiling(axis: str, value: Any, study: _Study, use: Any = None) -> dict[str, Any]:
+    """Transforms of the modalities in use."""
+    if not isinstance(value, (int, float)):
+        raise InputError(f"axis '{axis}' takes numbers such as [0, 0.5, 1], got {value!r}")
+    used = use or study.base.get("features", {}).get("use") or _modalities(study)
     return {
-        f"{axis}={_shown(value)}": {
-            f"features.{name}.transforms": [spoiling(axis, value)] if value else [] for name in used
-        }
-        for value in given
+        f"features.{name}.transforms": [spoiling(axis, value)] if value else [] for name in used
     }
 
 

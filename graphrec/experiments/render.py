@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
@@ -41,21 +41,16 @@ def render(comparisons: Sequence[Comparison], form: str) -> str:
     raise UnknownNameError("format", form, FORMATS)
 
 
-def tables(comparisons: Sequence[Comparison]) -> RenderableType:
-    """The comparisons for a terminal."""
+def tables(comparisons: Sequence[Comparison], console: Console) -> RenderableType:
+    """The comparisons for a terminal; a table for each metric where one is too narrow for all."""
     parts: list[RenderableType] = []
     for one in comparisons:
-        table = Table(title=_title(one), title_justify="left")
-        for name in _header(one):
-            table.add_column(name, justify="left" if name == "model" else "right")
-        best = _best(one)
-        for variant in one.variants:
-            cells = _cells(one, variant)
-            for place, metric in enumerate(one.metrics):
-                if best[metric] == variant.label:
-                    cells[2 + 2 * place] = f"[bold]{cells[2 + 2 * place]}[/]"
-            table.add_row(*(cell.replace(" [", r" \[") for cell in cells))
-        parts += [table, *one.notes]
+        made = [_table(one, range(len(one.metrics)))]
+        if console.measure(made[0], options=console.options.update(width=10_000)).maximum > (
+            console.width
+        ):
+            made = [_table(one, [place]) for place in range(len(one.metrics))]
+        parts += [*made, *(escape(note) for note in one.notes)]
     for together in across_splits(comparisons):
         for metric in together.metrics:
             names, rows = gain_rows(together, metric)
@@ -67,6 +62,22 @@ def tables(comparisons: Sequence[Comparison]) -> RenderableType:
             parts.append(table)
         parts += together.notes
     return Group(*parts)
+
+
+def _table(one: Comparison, places: Sequence[int]) -> Table:
+    """Some of the metrics."""
+    columns = [0, 1, *(column for place in places for column in (2 + 2 * place, 3 + 2 * place))]
+    header, best = _header(one), _best(one)
+    table = Table(title=_title(one), title_justify="left")
+    for column in columns:
+        table.add_column(header[column], justify="right" if column else "left", overflow="fold")
+    for variant in one.variants:
+        cells = [escape(cell) for cell in _cells(one, variant)]
+        for place, metric in enumerate(one.metrics):
+            if best[metric] == variant.label:
+                cells[2 + 2 * place] = f"[bold]{cells[2 + 2 * place]}[/]"
+        table.add_row(*(cells[column] for column in columns))
+    return table
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from graphrec.data.dataset import Dataset
 from graphrec.data.loading import load_dataset
+from graphrec.experiments.engines import Engine, LocalEngine
 from graphrec.experiments.folder import refuse_other_work
 from graphrec.experiments.plan import PlannedRun, StudyPlan
-from graphrec.experiments.worker import Outcome, begin, measure_test, train_planned
+from graphrec.experiments.worker import Job, measure_test
 from graphrec.serving.run import load_run
 from graphrec.training.folder import RunFolder
 from modalities._base.errors import InputError
@@ -76,17 +72,23 @@ class Study:
         return str(RunFolder.open(path).manifest()["status"])
 
     def run(
-        self, *, workers: int = 1, threads: int | None = None, tell: Tell = lambda line: None
+        self,
+        *,
+        workers: int | None = None,
+        threads: int | None = None,
+        engine: Engine | None = None,
+        tell: Tell = lambda line: None,
     ) -> StudyResult:
         """Do what is left of the study.
 
         Args:
-            workers: processes that train at a time.
-            threads: of each; default: the machine's, shared out.
+            workers: runs trained at a time; default: one here, what there is room for with Ray.
+            threads: of each; default: the machine's, shared out, or one with Ray.
+            engine: that trains; default: processes of this machine (see `engine_named`).
             tell: called with a line for whatever happens.
 
         Raises:
-            InputError: the dataset, an encoding or a split cannot be had.
+            InputError: the dataset, an encoding, a split or the cluster cannot be had.
         """
         began = time.monotonic()
         self._write_declaration()
@@ -94,9 +96,10 @@ class Study:
         left = [run for run in self.plan.runs if self.status(run) != "finished"]
         done = len(self.plan.runs) - len(left)
         tell(f"{len(self.plan.runs)} runs: {done} finished before, {len(left)} to do")
-        each = threads or max(1, (os.cpu_count() or 1) // workers)
+        jobs = [Job(run, paths[run.split], self.path(run).resolve()) for run in left]
         failed: dict[str, str] = {}
-        for run, outcome in self._trained(left, paths, workers, each):
+        for job, outcome in (engine or LocalEngine()).train(jobs, workers, threads):
+            run = job.run
             self._log("run", outcome.events, **asdict(outcome))
             if outcome.error:
                 failed[run.folder] = outcome.error
@@ -116,35 +119,6 @@ class Study:
     def counts(self) -> Counter[str]:
         """How often each kind of shared work was done, over all sessions."""
         return shared_work(self.folder)
-
-    def _trained(
-        self, left: list[PlannedRun], paths: dict[str | None, Path], workers: int, threads: int
-    ) -> Iterator[tuple[PlannedRun, Outcome]]:
-        """Outcomes as they come; a run that kills its worker costs itself only."""
-        again: list[PlannedRun] = []
-        with _pool(workers) as pool:
-            futures = {self._submit(pool, run, paths, threads): run for run in left}
-            for future in as_completed(futures):
-                try:
-                    yield futures[future], future.result()
-                except BrokenProcessPool:
-                    again.append(futures[future])
-        for run in again:  # one of them broke the pool: alone, it betrays itself
-            with _pool(1) as pool:
-                try:
-                    yield run, self._submit(pool, run, paths, threads).result()
-                except BrokenProcessPool:
-                    yield run, Outcome("its worker process was killed (out of memory?)")
-
-    def _submit(
-        self,
-        pool: ProcessPoolExecutor,
-        run: PlannedRun,
-        paths: dict[str | None, Path],
-        threads: int,
-    ) -> Future[Outcome]:
-        data, folder = str(paths[run.split]), str(self.path(run))
-        return pool.submit(train_planned, dict(run.values), data, folder, threads)
 
     def _test(self, paths: dict[str | None, Path], tell: Tell) -> list[Path]:
         """Open test once for every variant that was declared, when all have been trained."""
@@ -225,18 +199,3 @@ def shared_work(folder: Path) -> Counter[str]:
             except (json.JSONDecodeError, KeyError):
                 continue  # the line being written when a session was killed
     return total
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes that stop at the end of their epoch when the study is interrupted."""
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    pool = ProcessPoolExecutor(workers, context, initializer=begin, initargs=(stop, os.getpid()))
-    try:
-        yield pool
-    except BaseException:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-        raise
-    pool.shutdown()

@@ -16,6 +16,7 @@ from typing import Any
 
 from graphrec.data.dataset import Dataset
 from graphrec.data.loading import load_dataset
+from graphrec.experiments.plan import PlannedRun
 from graphrec.serving.run import load_run
 from graphrec.training.config import Experiment
 from graphrec.training.train import resume_run, train_run
@@ -24,6 +25,21 @@ from modalities._base.errors import InputError
 from modalities._base.files import locked
 
 _stop: Event | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to train; its paths are absolute.
+
+    Args:
+        run: as planned.
+        data: dataset folder.
+        folder: of the run.
+    """
+
+    run: PlannedRun
+    data: Path
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -36,6 +52,7 @@ class Outcome:
         value: of that metric.
         seconds: the run took.
         events: counts of what was made and shared.
+        node: of a cluster that trained it; empty on this machine.
     """
 
     error: str = ""
@@ -43,6 +60,7 @@ class Outcome:
     value: float = 0.0
     seconds: float = 0.0
     events: dict[str, int] = field(default_factory=dict)
+    node: str = ""
 
 
 class _Counting(logging.Handler):
@@ -75,13 +93,11 @@ def begin(stop: Event, parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def train_planned(values: dict[str, Any], data: str, folder: str, threads: int) -> Outcome:
-    """Train or continue the run in `folder`, test closed; errors become part of the outcome.
+def train_planned(job: Job, threads: int) -> Outcome:
+    """Train or continue a run, test closed; errors become part of the outcome.
 
     Args:
-        values: the experiment's configuration, nested.
-        data: dataset folder.
-        folder: of the run.
+        job: the run, and where it is.
         threads: that torch may use.
     """
     import torch
@@ -93,8 +109,8 @@ def train_planned(values: dict[str, Any], data: str, folder: str, threads: int) 
     log.addHandler(counting)
     log.setLevel(logging.INFO)
     try:
-        where = {**values.get("data", {}), "path": data}
-        metric, value = _train({**values, "data": where}, Path(folder))
+        where = {**job.run.values.get("data", {}), "path": str(job.data)}
+        metric, value = _train({**job.run.values, "data": where}, job.folder)
     except (InputError, TrainingError) as error:
         return Outcome(str(error), events=dict(counting.counts))
     except KeyboardInterrupt:

@@ -83,7 +83,7 @@ def test_every_format_tells_the_same(runs: dict[str, Run]) -> None:
     best = compared[0].variants[0]
     shown = f"{best.scores['recall@5'].mean:.4f}"
     console = Console(width=140, record=True, file=io.StringIO())
-    console.print(tables(compared))
+    console.print(tables(compared, console))
     for text in (console.export_text(), render(compared, "markdown"), render(compared, "latex")):
         assert shown in text
         assert "95" in text

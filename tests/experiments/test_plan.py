@@ -179,3 +179,19 @@ def test_unknown_studies_are_named(tmp_path: Path) -> None:
         StudyPlan.read("encoder", tmp_path)
     with pytest.raises(InputError, match="does not exist"):
         StudyPlan.read("mine.yaml", tmp_path)
+
+
+def test_variants_may_spoil_features(small_dataset: Dataset, tmp_path: Path) -> None:
+    small_dataset.save(tmp_path / "data")
+    plan = StudyPlan.parse(
+        {
+            "data": str(tmp_path / "data"),
+            "variants": {
+                "clean": {"model": "freedom", "encoder": "text"},
+                "shuffled": {"model": "freedom", "shuffled": True},
+            },
+        }
+    )
+    clean, shuffled = (run.values["features"] for run in plan.runs)
+    assert clean == {"use": ["text"]}
+    assert shuffled == {"text": {"transforms": ["shuffle:0:1"]}}

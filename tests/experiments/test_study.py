@@ -12,18 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from graphrec.data.dataset import Dataset
 from graphrec.evaluation.test_split import openings_of
 from graphrec.experiments.plan import StudyPlan
 from graphrec.experiments.study import Study
 from graphrec.serving.run import load_run
 from modalities._base.errors import InputError
-
-
-@pytest.fixture
-def data(small_dataset: Dataset, tmp_path: Path) -> Path:
-    small_dataset.save(tmp_path / "data")
-    return tmp_path / "data"
 
 
 def declared(data: Path, **given: Any) -> dict[str, Any]:
@@ -107,9 +100,10 @@ def test_splits_and_encodings_are_made_once(data: Path, tmp_path: Path) -> None:
     assert len(ids) == 2
 
 
-def start(file: Path, out: Path) -> subprocess.Popen[str]:
+def start(file: Path, out: Path, engine: str) -> subprocess.Popen[str]:
     code = "from graphrec.cli import main; main()"
     line = [sys.executable, "-c", code, "ablate", str(file), "--out", str(out), "--threads", "1"]
+    line += ["--engine", engine]
     return subprocess.Popen(
         line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -123,14 +117,17 @@ def wait_for(condition: Any, seconds: float = 120) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.slow)])
 def test_a_study_cut_off_is_finished_by_the_same_command(
-    data: Path, tmp_path: Path, how: signal.Signals
+    data: Path, tmp_path: Path, how: signal.Signals, engine: str
 ) -> None:
+    if engine == "ray":
+        pytest.importorskip("ray", reason="Ray is not installed")
     file, out = tmp_path / "study.yaml", tmp_path / "out"
     training = {"epochs": 400, "eval_every": 400, "checkpoint_every": 5}
     base = {"model": {"dim": 4}, "training": training}
     file.write_text(yaml.safe_dump(declared(data, axes={"model": ["bpr"]}, base=base)))
-    first = start(file, out)
+    first = start(file, out, engine)
     wait_for(lambda: list(out.glob("runs/*/last/state.json")) or first.poll() is not None)
     if how is signal.SIGKILL:
         os.kill(first.pid, how)  # the study alone: its worker notices
@@ -141,7 +138,7 @@ def test_a_study_cut_off_is_finished_by_the_same_command(
     if how is signal.SIGINT:
         assert first.returncode == 130
         assert "graphrec ablate" in err
-    second = start(file, out)
+    second = start(file, out, engine)
     said, err = second.communicate(timeout=250)
     assert second.returncode == 0, err
     assert "opening the test split once for each of 2 runs" in said

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from graphrec.data.dataset import Dataset
 from graphrec.experiments.tune import Tuning, tune
 from graphrec.serving.run import load_run
 from graphrec.training.config import Experiment, read_config
@@ -16,12 +15,6 @@ SPACE: dict[str, Any] = {
     "model.dim": {"low": 2, "high": 6, "step": 2},
     "training.lr": {"low": 1e-3, "high": 0.1, "log": True},
 }
-
-
-@pytest.fixture
-def data(small_dataset: Dataset, tmp_path: Path) -> Path:
-    small_dataset.save(tmp_path / "data")
-    return tmp_path / "data"
 
 
 def declared(data: Path, **given: Any) -> dict[str, Any]:
