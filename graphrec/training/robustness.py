@@ -16,6 +16,7 @@ from graphrec.data.splits import TRAIN
 from graphrec.data.train_view import features_read
 from graphrec.evaluation.evaluate import Evaluation, evaluate
 from graphrec.evaluation.held_out import HeldOut, held_out_valid
+from graphrec.evaluation.ranking import Ranker
 from graphrec.evaluation.test_split import open_test
 from graphrec.training.config import Experiment
 from graphrec.training.folder import RunFolder
@@ -138,38 +139,28 @@ def measure_robustness(
         InputError: the model reads no features, or a level is impossible.
         UnknownNameError: an unknown kind, split, or a modality that the run does not use.
     """
-    for what, name, valid in (("kind", kind, [*SPOILING]), ("split", split, ["test", "valid"])):
-        if name not in valid:
-            raise UnknownNameError(what, name, valid)
-    if seeds < 1:
-        raise InputError(f"seeds must be at least 1, got {seeds}")
+    _check(kind, split, seeds)
     clean = folder.prepare(dataset, experiment)
     names = _chosen(clean, experiment, modalities)
-    damages = {
-        level: [make_transform(spoiling(kind, level, seed)) for seed in range(seeds)]
+    damages = [
+        (level, make_transform(spoiling(kind, level, seed)))
         for level in sorted({float(level) for level in levels} - {0.0})
-    }
-    baseline = replace(clean, path=None)  # spoiled graphs have no place in the dataset's cache
-    model = best_model(folder, baseline, experiment)
-    if not features_read(baseline.train):
-        raise InputError(
-            f"model '{experiment.model.name}' reads no features, so spoiling them changes nothing"
-        )
+        for seed in range(seeds)
+    ]
+    ranker = _ranker_on_features(folder, clean, experiment)
     held_out = _held_out(folder, clean, experiment, kind, split)
     options = experiment.evaluation.options()
     warm, known = clean.warm, warm_part(clean, held_out)
-    first = evaluate(ranker_of(model), warm, known, options)
-    made, unchanged = [Level(0.0, first.metrics)], True
-    draws = [(level, damage) for level, several in damages.items() for damage in several]
-    found: dict[float, list[dict[str, float]]] = {}
-    for level, damage in track(draws, f"{kind} features", show=progress):
+    first = evaluate(ranker, warm, known, options)
+    found, unchanged = {0.0: [first.metrics]}, bool(damages)
+    for level, damage in track(damages, f"{kind} features", show=progress):
         spoiled = _spoiled(dataset, names, damage)
-        fed = folder.prepare_spoiled(spoiled, experiment)
-        result = evaluate(ranker_of(best_model(folder, fed, experiment)), warm, known, options)
+        model = best_model(folder, folder.prepare_spoiled(spoiled, experiment), experiment)
+        result = evaluate(ranker_of(model), warm, known, options)
         unchanged = unchanged and _same(first, result)
         found.setdefault(level, []).append(result.metrics)
-    made += [_level(level, several) for level, several in found.items()]
-    curve = Curve(kind, split, names, seeds, tuple(made), unchanged and bool(draws))
+    measured = tuple(_level(level, several) for level, several in found.items())
+    curve = Curve(kind, split, names, seeds, measured, unchanged)
     _record(folder, curve)
     return curve
 
@@ -196,6 +187,25 @@ def curves_of(folder: Path) -> list[Curve]:
         ]
     except (KeyError, TypeError) as error:
         raise InputError(f"'{path}' is damaged ({error}); remove it and measure again") from None
+
+
+def _check(kind: str, split: str, seeds: int) -> None:
+    for what, name, valid in (("kind", kind, [*SPOILING]), ("split", split, ["test", "valid"])):
+        if name not in valid:
+            raise UnknownNameError(what, name, valid)
+    if seeds < 1:
+        raise InputError(f"seeds must be at least 1, got {seeds}")
+
+
+def _ranker_on_features(folder: RunFolder, clean: Dataset, experiment: Experiment) -> Ranker:
+    """The run's best epoch on the features as they are, if its model looks at them at all."""
+    fresh = replace(clean, path=None)  # a graph read from a cache would not betray what it read
+    model = best_model(folder, fresh, experiment)
+    if not features_read(fresh.train):
+        raise InputError(
+            f"model '{experiment.model.name}' reads no features, so spoiling them changes nothing"
+        )
+    return ranker_of(model)
 
 
 def _chosen(

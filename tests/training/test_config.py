@@ -77,3 +77,18 @@ def test_configuration_files(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(InputError, match="must hold sections"):
         read_config(tmp_path / "list.yaml")
+
+
+def test_the_identity_of_a_configuration() -> None:
+    def identity(**given: Any) -> str:
+        return Experiment.parse({"model": {"name": "bpr"}, **given}).config_id
+
+    plain = identity()
+    assert identity(data={"path": "elsewhere"}, training={"device": "cpu"}) == plain
+    assert identity(training={"max_minutes": 5}) == plain
+    others: list[dict[str, Any]] = [
+        {"data": {"flip": 0.1}},
+        {"training": {"seed": 1}},
+        {"evaluation": {"ks": [20]}},
+    ]
+    assert len({plain, *(identity(**given) for given in others)}) == 4
