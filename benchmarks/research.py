@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,12 @@ def main() -> None:
         }
     results["report"] = _report(arguments.work / "1x2", arguments.work / "fifty")
     results["bootstrap"] = _bootstrap()
+    report, boot = results["report"], results["bootstrap"]
+    results["table"] = {
+        f"report of {report['runs']} runs": f"{report['mib']} MiB, "
+        f"written in {report['seconds_to_write']} s, opened in {report['seconds_to_open']} s",
+        f"bootstrap, {boot['users']:,} users x {boot['resamples']:,}": f"{boot['seconds']} s",
+    }
     write_json(arguments.out, results)
     print(json.dumps(results, indent=2))
 
@@ -80,7 +88,37 @@ def _report(study: Path, folder: Path) -> dict[str, Any]:
     began = time.perf_counter()
     page = write_report(folder)
     seconds = round(time.perf_counter() - began, 1)
-    return {"runs": RUNS, "mib": round(page.stat().st_size / 2**20, 2), "seconds_to_write": seconds}
+    found = {
+        "runs": RUNS,
+        "mib": round(page.stat().st_size / 2**20, 2),
+        "seconds_to_write": seconds,
+    }
+    return {**found, "seconds_to_open": _seconds_to_open(page)}
+
+
+def _seconds_to_open(page: Path) -> float | None:
+    """From navigation to the end of the load event, pictures included; None without Chromium."""
+    browsers = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    browser = next(filter(None, browsers), None)
+    if browser is None:
+        return None
+    script = (
+        "<script>addEventListener('load', () => {"
+        "document.title = 'LOADED' + performance.now() + 'MS'})</script>"
+    )
+    probe = page.with_name("probe.html")
+    probe.write_text(page.read_text(encoding="utf-8") + script, encoding="utf-8")
+    line = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    done = subprocess.run(
+        [*line, probe.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    probe.unlink()
+    found = re.search(r"LOADED([\d.]+)MS", done.stdout)
+    return round(float(found[1]) / 1000, 2) if found else None
 
 
 def _bootstrap(users: int = 35_000, resamples: int = 2_000) -> dict[str, Any]:

@@ -14,9 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from graphrec.evaluation.significance import mark
+
 ROOT = Path(__file__).resolve().parents[1]
 EPOCHS = 200  # of a run on Sports
-PAGES = (ROOT / "README.md", ROOT / "docs" / "models.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "models.md", ROOT / "docs" / "research.md")
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -96,7 +98,7 @@ def _quoted(option: str) -> str:
 
 def _gain(results: dict[str, Any], name: str) -> str:
     found = results.get("differences", {}).get(name, {}).get("recall@20")
-    return f"{found['mean']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]" if found else ""
+    return _interval(found) if found else ""
 
 
 def _range(values: list[int]) -> str:
@@ -196,6 +198,58 @@ def recipe_table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def study_table(results: dict[str, Any]) -> str:
+    """Variants of a study, and the gain in its first metric over the base."""
+    metrics = results["study"]["metrics"]
+    first, over = metrics[0], results.get("over_random_order", {})
+    names = ["variant", *metrics, f"gain in {first} over {results['base']}"]
+    lines = _header([*names, *(["over a random order"] if over else [])])
+    for label, found in results["variants"].items():
+        cells = [_spread(found["metrics"][metric]) for metric in metrics]
+        gain = found["gains"].get(first)
+        cells.append(f"{_interval(gain)} {mark(gain['p'])}".strip() if gain else "")
+        if over:
+            cells.append(_interval(over["variants"][label]))
+        lines.append(_row([label, *cells]))
+    ids = {"data_id": results["data_id"], "split_id": results["split_id"], **results["features"]}
+    notes = [*results["notes"], ", ".join(f"{name} `{value}`" for name, value in ids.items()) + "."]
+    if over:
+        notes.append(
+            f"A random order of {over['candidates']} cold items reaches {over['metric']} "
+            f"{over['expected']:.4f} exactly; the last column is the users' mean difference to "
+            "it, seeds averaged first, with its 95 % interval over users."
+        )
+    return "\n".join([*lines, "", " ".join(notes)])
+
+
+def _spread(score: Mapping[str, Any]) -> str:
+    deviation = score["deviation"]
+    return f"{score['mean']:.4f}" + ("" if deviation is None else f" \u00b1 {deviation:.4f}")
+
+
+def _interval(found: Mapping[str, float]) -> str:
+    return f"{found['mean']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
+
+
+def research_table(results: dict[str, Any]) -> str:
+    """What studies and their report cost."""
+    lines = _header(["what", "measured"])
+    workers = results["workers"]
+    (slow, first), (fast, second) = workers.items()
+    ratio = first["seconds"] / second["seconds"]
+    lines += [
+        _row([f"{first['runs']} runs, {slow}", f"{first['seconds']:.0f} s"]),
+        _row([f"{second['runs']} runs, {fast}", f"{second['seconds']:.0f} s ({ratio:.2f} x)"]),
+        _row(
+            ["shared in either", ", ".join(f"{n} {what}" for what, n in second["shared"].items())]
+        ),
+    ]
+    lines += [_row([name, value]) for name, value in results["table"].items()]
+    setting = results["setting"]
+    note = f"On {setting['processor']}, torch {setting['torch']}: `benchmarks/research.py`."
+    return "\n".join([*lines, "", note])
+
+
 TABLES = {
     "catalogue": catalogue_table,
     "sports": models_table,
@@ -204,6 +258,9 @@ TABLES = {
     "catalogue_models": models_table,
     "models": steps_table,
     "recipe": recipe_table,
+    "study_hm": study_table,
+    "cold_items": study_table,
+    "research": research_table,
     "encoders": encoders_table,
     "training": training_table,
     "encoding": encoding_table,

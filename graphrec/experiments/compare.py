@@ -183,7 +183,11 @@ def _compared(
         base=base_label,
         test=test,
         variants=tuple(made),
-        notes=(*_notes(made, base_label, test, len(places), len(users), split), *refused),
+        notes=(
+            *_notes(made, base_label, test, len(places), len(users), split),
+            *_cold_notes(runs[0], metrics),
+            *refused,
+        ),
     )
 
 
@@ -250,6 +254,16 @@ def _applicable(
             f"{metrics[0]} applies to none of the runs: " + next(iter(reasons.values()))
         )
     return kept, [f"{label}: not applicable, {why}" for label, why in reasons.items() if why]
+
+
+def _cold_notes(run: Run, metrics: Sequence[str]) -> list[str]:
+    cold = [metric for metric in metrics if is_cold(metric)]
+    if not cold:
+        return []
+    notes = [f"{', '.join(cold)}: over the users who have such items held out."]
+    if run.config["evaluation"]["transductive"]:
+        notes.append("Transductive: cold items were neighbours of one another.")
+    return notes
 
 
 def _label(run: Run, rivals: Sequence[Run]) -> str:

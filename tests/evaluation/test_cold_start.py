@@ -196,6 +196,8 @@ def test_what_does_not_apply_is_listed(cold_items: Dataset, tmp_path: Path) -> N
     runs = [tmp_path / name for name in ("random", "contentknn", "itemknn")]
     (table,) = compare_runs(runs, metrics=["cold_recall@5"])
     assert [variant.label for variant in table.variants] == ["contentknn", "random"]
+    assert "cold_recall@5: over the users who have such items held out." in table.notes
+    assert not any(note.startswith("Transductive") for note in table.notes)
     assert table.notes[-1].startswith("itemknn: not applicable, ItemKNN has no learnt vectors")
     with pytest.raises(InputError, match="applies to none of the runs"):
         compare_runs(runs[2:], metrics=["cold_recall@5"])
@@ -235,3 +237,23 @@ def test_a_run_under_cold_users(model: str, cold_users: Dataset, tmp_path: Path)
     assert 0 <= run.metrics["test"]["cold_recall@20"] <= 1
     assert "all_recall@20" not in run.metrics["test"]
     assert len(run.user_ids) == dataset.warm.n_users < dataset.n_users
+
+
+def test_transductive_runs_are_marked_and_kept_apart(cold_items: Dataset, tmp_path: Path) -> None:
+    for name, flag in (("strict", False), ("loose", True)):
+        values = {"name": "freedom", "k": 5}
+        chosen = Experiment.parse(
+            {
+                "model": values,
+                "training": {"epochs": 2, "batch_size": 64},
+                "evaluation": {"transductive": flag},
+            }
+        )
+        train_run(cold_items, chosen, tmp_path / name)
+    strict, loose = (load_run(tmp_path / name).metrics["test"] for name in ("strict", "loose"))
+    assert strict["recall@20"] == loose["recall@20"]
+    assert strict["cold_mrr@50"] != loose["cold_mrr@50"]
+    (table,) = compare_runs([tmp_path / "loose"], metrics=["cold_mrr@50"])
+    assert "Transductive: cold items were neighbours of one another." in table.notes
+    with pytest.raises(InputError, match="differ in evaluation"):
+        compare_runs([tmp_path / "strict", tmp_path / "loose"], metrics=["cold_mrr@50"])
