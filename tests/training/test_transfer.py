@@ -132,3 +132,10 @@ def test_another_encoder_is_refused(small_dataset: Dataset, tmp_path: Path) -> N
     without = other_data(dict(SPEC))
     with pytest.raises(InputError, match="unknown modality 'text'"):
         run.evaluate("valid", replace(without, features={}))
+
+
+def test_cold_items_of_other_data_are_measured(small_dataset: Dataset, tmp_path: Path) -> None:
+    run = trained(made_by(small_dataset, SPEC), tmp_path / "run", "alpharec")
+    other = other_data(SPEC).split_by("cold-item", share=0.3)
+    metrics = run.evaluate("valid", other)
+    assert {"recall@20", "cold_recall@20", "all_recall@20"} <= set(metrics)
