@@ -59,10 +59,10 @@ def main() -> None:
 
 
 def _features(compared: Comparison) -> dict[str, str]:
-    """Identities of all features that a run used."""
+    """Identities of the features, as the best variants used them."""
     runs = [Path(run) for variant in compared.variants for run in variant.runs]
     ids = [read_json(run / "manifest.json")["ids"]["features"] for run in runs]
-    return {name: identity for one in ids for name, identity in one.items()}
+    return {name: identity for one in reversed(ids) for name, identity in one.items()}
 
 
 def _row(variant: Variant) -> dict[str, Any]:
