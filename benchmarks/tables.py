@@ -207,7 +207,8 @@ def study_table(results: dict[str, Any]) -> str:
     for label, found in results["variants"].items():
         cells = [_spread(found["metrics"][metric]) for metric in metrics]
         gain = found["gains"].get(first)
-        cells.append(f"{_interval(gain)} {mark(gain['p'])}".strip() if gain else "")
+        stars = mark(gain["p"], gain["low"], gain["high"]) if gain else ""
+        cells.append(f"{_interval(gain)} {stars}".strip() if gain else "")
         if over:
             cells.append(_interval(over["variants"][label]))
         lines.append(_row([label, *cells]))

@@ -534,17 +534,24 @@ def split(
     out: Out,
     method: Annotated[Method, typer.Option(help="How to split.")],
     seed: Seed = 0,
-    folds: Annotated[int, typer.Option(min=3, help="Of k-fold.")] = 5,
-    fold: Annotated[int, typer.Option(min=0, help="Of k-fold: which one is test.")] = 0,
-    share: Annotated[float, typer.Option(help="Of cold-item, cold-user: how many are cold.")] = 0.2,
-    by: Annotated[Order, typer.Option(help="Of those: which are cold, any or the latest.")] = (
-        Order.random
-    ),
+    folds: Annotated[int | None, typer.Option(min=3, help="Of k-fold; default: 5.")] = None,
+    fold: Annotated[
+        int | None, typer.Option(min=0, help="Of k-fold: which one is test; default: 0.")
+    ] = None,
+    share: Annotated[
+        float | None,
+        typer.Option(help="Of cold-item, cold-user: how many are cold; default: 0.2."),
+    ] = None,
+    by: Annotated[
+        Order | None,
+        typer.Option(help="Of those: which are cold, any (random, the default) or the latest."),
+    ] = None,
 ) -> None:
     """Write the same data under another split; features are shared."""
     from graphrec.commands import show_dataset, split_dataset
 
-    options = {"folds": folds, "fold": fold, "share": share, "by": by.value}
+    given = {"folds": folds, "fold": fold, "share": share, "by": by and by.value}
+    options = {name: value for name, value in given.items() if value is not None}
     split_dataset(dataset, out, method.value, seed, **options)
     show_dataset(out)
 

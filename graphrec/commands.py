@@ -143,6 +143,7 @@ def run_ablation(
 
     trainer = engine_named(engine, address)
     plan = StudyPlan.read(path, data)
+    plan.check_data()
     study = Study(plan, folder)
     console = out()
     console.print(_plan_table(study))
@@ -211,7 +212,7 @@ def _plan_table(study: Any) -> Table:
             states = [study.status(run) for run in runs]
             said = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
             seeds = ", ".join(str(run.seed) for run in runs)
-            table.add_row(variant, split or "given", seeds, said)
+            table.add_row(variant, split or "its own", seeds, said)
     return table
 
 

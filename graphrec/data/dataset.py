@@ -13,7 +13,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from graphrec.data.splits import COLD_METHODS, TRAIN, Split, make_split
+from graphrec.data.splits import COLD_METHODS, TRAIN, Split, check_split_options, make_split
 from graphrec.data.train_view import TrainView, stored_features
 from modalities import FeatureStore
 from modalities._base.errors import InputError, UnknownNameError
@@ -204,7 +204,12 @@ class Dataset:
         )
 
     def split_by(self, method: str, **options: Any) -> Dataset:
-        """The same data split anew; see `make_split`."""
+        """The same data split anew; see `make_split`.
+
+        Raises:
+            InputError: an option that the method does not have, and as `make_split`.
+        """
+        check_split_options(method, list(options))
         events = self.interactions
         labels = self.split.labels
         made = make_split(

@@ -30,6 +30,19 @@ Order = Literal["random", "time"]
 _ROUNDINGS = ("mmrec", "lattice")
 _ORDERS = ("random", "time")
 
+_LABELS = {
+    4: "0 (train), 1 (valid), 2 (test) or -1 (dropped)",
+    5: "0 (train), 1 (valid), 2 (test), 3 (support) or -1 (dropped)",
+}
+_OPTIONS = {
+    "user-random": ("rounding",),
+    "user-time": ("rounding",),
+    "global-time": ("fractions",),
+    "k-fold": ("folds", "fold"),
+    "cold-item": ("share", "by", "rounding"),
+    "cold-user": ("share", "by", "rounding"),
+}
+
 _NO_TRAINING = "user has no training interaction"
 _AS_GIVEN = "labelled -1 in the source"
 
@@ -66,6 +79,20 @@ class Split:
             InputError: a label is none of -1, 0, 1, 2, 3.
         """
         return cls(_checked_labels(labels), dict(spec), dict(counts or {}))
+
+
+def check_split_options(method: str, given: Sequence[str]) -> None:
+    """Raise `InputError` when an option has no meaning for a method of splitting.
+
+    Example:
+        >>> check_split_options("k-fold", ["seed", "fold"])
+    """
+    valid = ("seed", *_OPTIONS.get(method, ()))
+    for name in given:
+        if name not in valid:
+            raise InputError(
+                f"split '{method}' has no option {name}; its options: {', '.join(valid)}"
+            )
 
 
 def make_split(
@@ -367,7 +394,7 @@ def _checked_labels(
     wrong = ~np.isin(array, known)
     if wrong.any():
         raise InputError(
-            f"labels must be 0 (train), 1 (valid), 2 (test) or -1 (dropped), got "
+            f"labels must be {_LABELS[len(known)]}, got "
             f"{int(wrong.sum()):,} others such as {array[wrong][0]}"
         )
     return array.astype(np.int8)

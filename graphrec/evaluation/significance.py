@@ -82,7 +82,8 @@ def difference(
             f"pairs need the same users: one side has {a.shape[1]:,}, the other {b.shape[1]:,}"
         )
     gains = a.mean(0) - b.mean(0)
-    draws = bootstrap(np.concatenate([a, -b]), (len(a), len(b)), resamples, seed)
+    rows = np.concatenate([_widened(a), -_widened(b)])
+    draws = bootstrap(rows, (len(a), len(b)), resamples, seed)
     low, high = np.quantile(draws, [0.025, 0.975]).tolist()
     return Difference(
         mean=float(gains.mean()),
@@ -112,7 +113,7 @@ def mean_interval(
         (0.5, True)
     """
     table = _table(values)
-    draws = bootstrap(table, (len(table),), resamples, seed)
+    draws = bootstrap(_widened(table), (len(table),), resamples, seed)
     low, high = np.quantile(draws, [0.025, 0.975]).tolist()
     return float(table.mean()), low, high
 
@@ -269,14 +270,30 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def mark(p: float) -> str:
+def mark(p: float, low: float, high: float) -> str:
     """The usual marks: *** below 0.001, ** below 0.01, * below 0.05.
 
+    There is none where the interval holds 0: p-values are over users, intervals over seeds too.
+
     Example:
-        >>> mark(0.004)
-        '**'
+        >>> mark(0.004, 0.1, 0.3), mark(0.004, -0.1, 0.3)
+        ('**', '')
     """
+    if low <= 0 <= high:
+        return ""
     return "***" if p < 0.001 else "**" if p < 0.01 else "*" if p < 0.05 else ""
+
+
+def _widened(rows: Values) -> Values:
+    """Rows of seeds spread about their mean so that drawing from few is not too narrow.
+
+    The variance of S values drawn with replacement is (S - 1) / S of what it estimates.
+    """
+    if len(rows) < 2:
+        return rows
+    mean = rows.mean(0)
+    wide: Values = mean + (rows - mean) * np.sqrt(len(rows) / (len(rows) - 1))
+    return wide
 
 
 def _table(values: ArrayLike) -> Values:

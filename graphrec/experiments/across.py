@@ -6,10 +6,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from graphrec.evaluation.significance import holm, mark, resampled_t
 from graphrec.experiments.compare import Comparison
 from graphrec.training.folder import RunFolder
+from modalities._base.identity import digest
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,23 @@ def across_splits(comparisons: Sequence[Comparison]) -> list[AcrossSplits]:
     Returns:
         One for each kind of data and evaluation that has several splits.
     """
-    groups: dict[tuple[str, str, str, tuple[str, ...]], list[Comparison]] = {}
+    groups: dict[str, list[Comparison]] = {}
     for one in comparisons:
-        key = (one.data_id, one.split, one.base, one.metrics)
+        key = digest([one.data_id, one.split, one.base, list(one.metrics), _protocol(one)])
         groups.setdefault(key, []).append(one)
     several = [group for group in groups.values() if len(group) > 1]
     return [
         _together(group) for group in several if len({one.split_id for one in group}) == len(group)
     ]
+
+
+def _protocol(one: Comparison) -> list[Any]:
+    """How the split was made but for its draw, and how rankings are measured."""
+    folder = RunFolder(Path(one.variants[0].runs[0]))
+    spec = folder.manifest().get("split", {}).get("spec", {})
+    options = {key: value for key, value in spec.get("options", {}).items() if key != "fold"}
+    evaluation = folder.experiment().evaluation.model_dump(mode="json")
+    return [spec.get("method"), options, evaluation]
 
 
 def gain_rows(one: AcrossSplits, metric: str) -> tuple[list[str], list[list[str]]]:
@@ -90,9 +101,9 @@ def gain_rows(one: AcrossSplits, metric: str) -> tuple[list[str], list[list[str]
 
 
 def _interval(found: SplitGains) -> str:
-    if found.p is None:
+    if found.p is None or found.low is None or found.high is None:
         return ""
-    return f"[{found.low:+.4f}, {found.high:+.4f}] {mark(found.p)}".rstrip()
+    return f"[{found.low:+.4f}, {found.high:+.4f}] {mark(found.p, found.low, found.high)}".rstrip()
 
 
 def _together(group: Sequence[Comparison]) -> AcrossSplits:

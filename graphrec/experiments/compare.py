@@ -144,8 +144,12 @@ def _compared(
     *,
     single: bool,
 ) -> Comparison:
-    variants, refused = _applicable(_variants(runs, labels), metrics)
-    base_label = _base(variants, base, single=single)
+    named = _variants(runs, labels)
+    variants, refused = _applicable(named, metrics)
+    base_label = _base(named, base, single=single)
+    if base_label not in variants:
+        refused.append(f"Gains are not over {base_label}, to which the metrics do not apply.")
+        base_label = next(iter(variants))
     tables = {label: [_users(run, split, metrics) for run in of] for label, of in variants.items()}
     users = _common_users(tables)
     values = {
@@ -367,6 +371,11 @@ def _notes(
             f"Gains over {base}: users paired, seeds averaged first, 95 % bootstrap intervals; "
             f"{_TEST_NAMES[test]}, Holm's correction over {tests} tests: "
             "* p < 0.05, ** p < 0.01, *** p < 0.001."
+        )
+    if any(len(variant.seeds) > 1 for variant in variants):
+        notes.append(
+            "Intervals are over users and seeds; p-values are over users, for the seeds that were "
+            "drawn, and are marked only where the interval leaves out 0."
         )
     single = [variant.label for variant in variants if len(variant.seeds) == 1]
     if single:

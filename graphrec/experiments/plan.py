@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,8 +13,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from graphrec.data.splits import METHODS
-from graphrec.evaluation.cold_start import PREFIXES
+from graphrec.data.splits import METHODS, check_split_options
+from graphrec.evaluation.cold_start import PREFIXES, is_cold
 from graphrec.models.validation import mapping, reject_unknown, validated
 from graphrec.training.config import Experiment, read_config, set_option
 from modalities._base.errors import InputError, UnknownNameError
@@ -75,7 +76,8 @@ class PlannedRun:
     def folder(self) -> str:
         """Name of the run folder."""
         words = re.sub(r"[^a-z0-9.=+-]+", "_", self.variant.lower()).strip("_")[:60]
-        parts = [words, digest(self.variant)[:6]]
+        of = self.variant if self.split is None else [self.variant, self.split]
+        parts = [words, digest(of)[:6]]
         if self.split is not None:
             parts.append(re.sub(r"[^A-Za-z0-9-]+", "_", self.split))
         return "-".join([*parts, str(self.seed)])
@@ -151,7 +153,13 @@ class StudyPlan:
         if study.data is None:
             raise InputError("the study names no dataset; give data: FOLDER")
         reject_unknown(study.base, SECTIONS, "base.")
+        for section, given in study.base.items():
+            mapping(given, f"base.{section}")
+        if "path" in study.base.get("data", {}):
+            raise InputError("base.data.path: a study's dataset is named by data: FOLDER")
         _check_splits(study.splits)
+        if len(set(study.seeds)) < len(study.seeds):
+            raise InputError(f"seeds: each once, got {study.seeds}")
         encode = {name: mapping(given, f"encode.{name}") for name, given in study.encode.items()}
         variants = list(_variants(study))
         _refuse_twins(variants)
@@ -173,6 +181,34 @@ class StudyPlan:
             declared=study.model_dump(mode="json"),
         )
 
+    def check_data(self) -> None:
+        """Raise `InputError` where the dataset is absent or lacks what the runs need.
+
+        Features that the study encodes count as there; cold metrics need a cold split.
+        """
+        from graphrec.data.loading import load_dataset
+
+        if not Path(self.data).is_dir():
+            raise InputError(f"the study's dataset folder '{self.data}' does not exist")
+        dataset = load_dataset(self.data)
+        own = str(dataset.split.spec.get("method"))
+        stored = [*dataset.features, *self.encode]
+        for run in self.runs:
+            experiment = Experiment.parse(run.values)
+            made = [n for n, one in experiment.features.modalities.items() if one.concat]
+            for name in experiment.features.use or ():
+                if name not in stored and name not in made:
+                    raise UnknownNameError("modality", name, [*stored, *made])
+            method = own if run.split is None else self.splits[run.split]["method"]
+            for metric in (*self.metrics, experiment.training.metric):
+                if is_cold(metric) and not method.startswith("cold-"):
+                    raise InputError(
+                        f"{metric} is of a cold-start split, and variant '{run.variant}' is "
+                        f"measured on a split by '{method}'; use cold-item or cold-user"
+                    )
+                if metric.startswith("all_") and method != "cold-item":
+                    raise InputError(f"{metric} is of cold-item splits, not of '{method}'")
+
 
 def ready_studies() -> list[str]:
     """Names of the studies that come with graphrec."""
@@ -192,7 +228,7 @@ def _variants(study: _Study) -> Iterator[tuple[str, Options, Options]]:
             raise InputError("the study has no variants; name at least one, or give axes")
         for label, settings in study.variants.items():
             given = mapping(settings or {}, f"variants.{label}")
-            yield label, _settings(given, study), {}
+            yield label, _settings(given), {}
         return
     if study.variants:
         raise InputError(f"variants belong to design 'list'; this study is a {study.design}")
@@ -224,7 +260,7 @@ def _places(given: Any, labels: Iterable[str]) -> dict[str, float | str]:
 def _choices(axis: str, given: Any, study: _Study) -> dict[str, Options]:
     """The values of an axis by label: `[a, b]`, or `{label: value}`."""
     if axis in SPOILING:
-        return _spoilt(axis, given, study)
+        return _spoilt(axis, given)
     option = _option(axis)
     if option == "features.use" and given in ("each", "subsets"):
         given = _subsets(_modalities(study), every=given == "subsets")
@@ -245,30 +281,41 @@ def _choices(axis: str, given: Any, study: _Study) -> dict[str, Options]:
     return {label: {option: _for(axis, value)} for label, value in labelled.items()}
 
 
-def _settings(given: Options, study: _Study) -> Options:
+def _settings(given: Options) -> Options:
     """The options of a variant, spoilt features among them."""
-    spoilt = {key: value for key, value in given.items() if key in SPOILING}
-    made = {_option(key): _for(key, value) for key, value in given.items() if key not in spoilt}
-    for axis, value in spoilt.items():
-        made |= _spoiling(axis, value, study, made.get("features.use"))
-    return made
+    spoilt = {key: _level(key, value) for key, value in given.items() if key in SPOILING}
+    return {_option(k): _for(k, v) for k, v in given.items() if k not in spoilt} | spoilt
 
 
-def _spoilt(axis: str, given: Any, study: _Study) -> dict[str, Options]:
+def _spoilt(axis: str, given: Any) -> dict[str, Options]:
     """Values of an axis that spoils features: 0 or false is the features as they are."""
     if not isinstance(given, list) or not given:
         raise InputError(f"axis '{axis}' must be a list such as [0, 0.5, 1], got {given!r}")
-    return {f"{axis}={_shown(value)}": _spoiling(axis, value, study) for value in given}
+    made: dict[str, Options] = {}
+    for value in given:
+        label = f"{axis}={_shown(value)}"
+        if label in made:
+            raise InputError(f"axis '{axis}' has the value {_shown(value)} twice")
+        made[label] = {axis: _level(axis, value)}
+    return made
 
 
-def _spoiling(axis: str, value: Any, study: _Study, use: Any = None) -> dict[str, Any]:
-    """Transforms of the modalities in use."""
+def _level(axis: str, value: Any) -> float:
     if not isinstance(value, (int, float)):
         raise InputError(f"axis '{axis}' takes numbers such as [0, 0.5, 1], got {value!r}")
-    used = use or study.base.get("features", {}).get("use") or _modalities(study)
-    return {
-        f"features.{name}.transforms": [spoiling(axis, value)] if value else [] for name in used
-    }
+    return value
+
+
+def _spoil(values: dict[str, Any], settings: Options, study: _Study) -> None:
+    """Put damage before whatever transforms the modalities in use have."""
+    levels = {axis: level for axis, level in settings.items() if axis in SPOILING and level}
+    damage = [spoiling(axis, level) for axis, level in levels.items()]
+    if not damage:
+        return
+    features = values.setdefault("features", {})
+    for name in features.get("use") or _modalities(study):
+        section = dict(mapping(features.get(name) or {}, f"features.{name}"))
+        features[name] = {**section, "transforms": [*damage, *section.get("transforms", [])]}
 
 
 def _modalities(study: _Study) -> list[str]:
@@ -294,6 +341,8 @@ def _option(axis: str) -> str:
     if section not in SECTIONS or not dot or not name:
         known = [*SHORT, *SPOILING, *(f"{one}.OPTION" for one in SECTIONS)]
         raise UnknownNameError("axis", axis, known)
+    if option == "data.path":
+        raise InputError("data.path cannot vary within a study; run one for each dataset")
     return option
 
 
@@ -309,22 +358,27 @@ def _shown(value: Any) -> str:
 
 
 def _values(study: _Study, settings: Options, seed: int) -> Options:
-    values: dict[str, Any] = {name: dict(given) for name, given in study.base.items()}
+    values: dict[str, Any] = copy.deepcopy(study.base)
     values["data"] = {**values.get("data", {}), "path": study.data}
     for option, value in {**settings, "training.seed": seed}.items():
-        set_option(values, option, value)
+        if option not in SPOILING:
+            set_option(values, option, value)
+    _spoil(values, settings, study)
     return values
 
 
 def _seeds(study: _Study, settings: Options) -> list[int]:
     if "training.seed" in settings:
-        return [int(settings["training.seed"])]
-    if "seed" in study.axes:
-        return [
-            int(options["training.seed"])
-            for options in _choices("seed", study.axes["seed"], study).values()
-        ]
-    return study.seeds
+        given = [settings["training.seed"]]
+    elif "seed" in study.axes:
+        chosen = _choices("seed", study.axes["seed"], study).values()
+        given = [options["training.seed"] for options in chosen]
+    else:
+        return study.seeds
+    for seed in given:
+        if type(seed) is not int:
+            raise InputError(f"a seed is a whole number, got {seed!r}")
+    return given
 
 
 def _refuse_twins(variants: Sequence[tuple[str, Options, Options]]) -> None:
@@ -363,6 +417,7 @@ _SPLIT_OPTIONS: dict[str, type] = {
 
 
 def _check_splits(splits: Options) -> None:
+    seen: dict[str, Any] = {}
     for name, given in splits.items():
         options = mapping(given, f"splits.{name}")
         reject_unknown(options, ("method", *_SPLIT_OPTIONS), f"splits.{name}.")
@@ -374,3 +429,12 @@ def _check_splits(splits: Options) -> None:
                 )
         if options.get("method") not in METHODS:
             raise UnknownNameError(f"method of splits.{name}", str(options.get("method")), METHODS)
+        check_split_options(options["method"], [key for key in options if key != "method"])
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._ +-]*", name):
+            raise InputError(
+                f"the split name '{name}' names a folder, too: use letters, digits, spaces and ._+-"
+            )
+        for other, known in seen.items():
+            if known == options:
+                raise InputError(f"splits '{other}' and '{name}' are the same")
+        seen[name] = options

@@ -203,7 +203,8 @@ def _score(score: Score) -> str:
 
 
 def _gain(gain: Difference, p: float) -> str:
-    return f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] {mark(p)}".rstrip()
+    stars = mark(p, gain.low, gain.high)
+    return f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] {stars}".rstrip()
 
 
 def _best(one: Comparison) -> dict[str, str]:

@@ -133,8 +133,7 @@ class Study:
     def _prepare(self, tell: Tell) -> dict[str | None, Path]:
         """Encodings and splits, each made once; dataset folders by split."""
         data = Path(self.plan.data)
-        if not data.is_dir():
-            raise InputError(f"the study's dataset folder '{data}' does not exist")
+        self.plan.check_data()
         for name, request in self.plan.encode.items():
             self._encode(data, name, dict(request), tell)
         paths: dict[str | None, Path] = {None: data.resolve()}
@@ -159,6 +158,12 @@ class Study:
     def _split(self, data: Path, name: str, options: Any) -> Path:
         folder = (self.folder / "datasets" / name).resolve()
         if (folder / "manifest.json").is_file():
+            known, now = load_dataset(folder), load_dataset(data)
+            if (known.data_id, known.feature_ids) != (now.data_id, now.feature_ids):
+                raise InputError(
+                    f"the data in '{data}' have changed since this study split them; "
+                    "choose another --out"
+                )
             self._log("split", {"splits reused": 1}, name=name)
             return folder
         load_dataset(data).split_by(**options).save(folder)

@@ -130,7 +130,9 @@ class Tuning:
 
     def experiment(self, options: Mapping[str, Any]) -> Experiment:
         """The configuration of a trial."""
-        values: dict[str, Any] = {name: dict(section) for name, section in self.base.items()}
+        values: dict[str, Any] = {
+            name: dict(mapping(section, f"base.{name}")) for name, section in self.base.items()
+        }
         values["data"] = {**values.get("data", {}), "path": str(Path(self.data).resolve())}
         for option, value in options.items():
             set_option(values, option, value)
@@ -285,6 +287,8 @@ def _checked(option: str, choices: Any) -> Any:
     section, dot, name = option.partition(".")
     if section not in SECTIONS or not (dot and name):
         raise InputError(f"space.{option} is no option; write SECTION.OPTION, such as model.layers")
+    if option == "data.path":
+        raise InputError("data.path cannot be searched; run a search for each dataset")
     if isinstance(choices, list):
         if not choices:
             raise InputError(f"space.{option} is empty; give it at least one value")

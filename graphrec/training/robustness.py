@@ -14,10 +14,11 @@ import torch
 from graphrec.data.dataset import Dataset
 from graphrec.data.splits import TRAIN
 from graphrec.data.train_view import features_read
+from graphrec.evaluation.cold_start import ColdEvaluation, evaluate_cold
 from graphrec.evaluation.evaluate import Evaluation, evaluate
 from graphrec.evaluation.held_out import HeldOut, held_out_valid
-from graphrec.evaluation.ranking import Ranker
 from graphrec.evaluation.test_split import open_test
+from graphrec.models.base import Recommender
 from graphrec.training.config import Experiment
 from graphrec.training.folder import RunFolder
 from graphrec.training.train import best_model, ranker_of, warm_part
@@ -147,20 +148,26 @@ def measure_robustness(
         for level in sorted({float(level) for level in levels} - {0.0})
         for seed in range(seeds)
     ]
-    ranker = _ranker_on_features(folder, clean, experiment)
+    model = _model_on_features(folder, clean, experiment)
     held_out = _held_out(folder, clean, experiment, kind, split)
     options = experiment.evaluation.options()
     warm, known = clean.warm, warm_part(clean, held_out)
-    first = evaluate(ranker, warm, known, options)
+
+    def measured(model: Recommender, fed: Dataset) -> Evaluation:
+        result = evaluate(ranker_of(model), warm, known, options)
+        cold = evaluate_cold(model, fed, held_out, options) or ColdEvaluation()
+        return replace(result, metrics={**result.metrics, **cold.metrics})
+
+    first = measured(model, clean)
     found, unchanged = {0.0: [first.metrics]}, bool(damages)
     for level, damage in track(damages, f"{kind} features", show=progress):
         spoiled = _spoiled(dataset, names, damage)
-        model = best_model(folder, folder.prepare_spoiled(spoiled, experiment), experiment)
-        result = evaluate(ranker_of(model), warm, known, options)
+        fed = folder.prepare_spoiled(spoiled, experiment)
+        result = measured(best_model(folder, fed, experiment), fed)
         unchanged = unchanged and _same(first, result)
         found.setdefault(level, []).append(result.metrics)
-    measured = tuple(_level(level, several) for level, several in found.items())
-    curve = Curve(kind, split, names, seeds, measured, unchanged)
+    made = tuple(_level(level, several) for level, several in found.items())
+    curve = Curve(kind, split, names, seeds, made, unchanged)
     _record(folder, curve)
     return curve
 
@@ -197,15 +204,16 @@ def _check(kind: str, split: str, seeds: int) -> None:
         raise InputError(f"seeds must be at least 1, got {seeds}")
 
 
-def _ranker_on_features(folder: RunFolder, clean: Dataset, experiment: Experiment) -> Ranker:
+def _model_on_features(folder: RunFolder, clean: Dataset, experiment: Experiment) -> Recommender:
     """The run's best epoch on the features as they are, if its model looks at them at all."""
     fresh = replace(clean, path=None)  # a graph read from a cache would not betray what it read
     model = best_model(folder, fresh, experiment)
+    evaluate_cold(model, fresh, held_out_valid(fresh))  # cold items are placed by features
     if not features_read(fresh.train):
         raise InputError(
             f"model '{experiment.model.name}' reads no features, so spoiling them changes nothing"
         )
-    return ranker_of(model)
+    return model
 
 
 def _chosen(
@@ -255,7 +263,7 @@ def _spoiled(dataset: Dataset, names: Sequence[str], damage: Transform) -> Datas
 
 def _same(first: Evaluation, other: Evaluation) -> bool:
     pairs = [(first.topk.items, other.topk.items), (first.topk.scores, other.topk.scores)]
-    return all(torch.equal(a, b) for a, b in pairs)
+    return first.metrics == other.metrics and all(torch.equal(a, b) for a, b in pairs)
 
 
 def _level(level: float, several: Sequence[Mapping[str, float]]) -> Level:

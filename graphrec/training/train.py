@@ -52,6 +52,9 @@ def train_run(
     dataset, learnt = fit_features(dataset, experiment.features, train)
     valid = _validation(dataset)
     model = build_model(dataset, experiment)
+    if is_cold(experiment.training.metric):
+        with _forked_random_state():
+            _cold_metrics(model, dataset, valid, experiment)
     folder = RunFolder.create(out, experiment, dataset, learnt, test=test)
     if experiment.data.flip:
         folder.log(f"data.flip={experiment.data.flip:g}: training interactions were replaced")

@@ -18,6 +18,7 @@ from graphrec.evaluation.evaluate import EvaluationOptions
 from graphrec.evaluation.expectation import random_expectation
 from graphrec.evaluation.held_out import HeldOut
 from graphrec.experiments.compare import compare_runs
+from graphrec.experiments.report import write_report
 from graphrec.models import model_class
 from graphrec.serving.run import load_run
 from graphrec.training.config import Experiment
@@ -183,6 +184,7 @@ def test_validation_can_select_by_cold_items(cold_items: Dataset, tmp_path: Path
     resume_run(interrupted.path, cold_items)
     with pytest.raises(InputError, match="cannot be measured: Popularity has no learnt"):
         train_run(cold_items, experiment("popularity", metric="cold_recall@5"), tmp_path / "p")
+    assert not (tmp_path / "p").exists()
 
 
 def test_cold_metrics_need_a_cold_split(small_dataset: Dataset, tmp_path: Path) -> None:
@@ -201,6 +203,10 @@ def test_what_does_not_apply_is_listed(cold_items: Dataset, tmp_path: Path) -> N
     assert table.notes[-1].startswith("itemknn: not applicable, ItemKNN has no learnt vectors")
     with pytest.raises(InputError, match="applies to none of the runs"):
         compare_runs(runs[2:], metrics=["cold_recall@5"])
+    (other,) = compare_runs([runs[2], runs[0]], metrics=["cold_recall@5"])  # itemknn is the base
+    assert other.base == "random"
+    assert "Gains are not over itemknn, to which the metrics do not apply." in other.notes
+    assert "itemknn" in write_report(tmp_path, tmp_path / "page.html").read_text()
     (plain,) = compare_runs(runs, metrics=["recall@5"])
     assert len(plain.variants) == 3
 
@@ -257,3 +263,13 @@ def test_transductive_runs_are_marked_and_kept_apart(cold_items: Dataset, tmp_pa
     assert "Transductive: cold items were neighbours of one another." in table.notes
     with pytest.raises(InputError, match="differ in evaluation"):
         compare_runs([tmp_path / "strict", tmp_path / "loose"], metrics=["cold_mrr@50"])
+
+
+def test_spoiled_features_misplace_cold_items(cold_items: Dataset, tmp_path: Path) -> None:
+    train_run(cold_items, experiment("lightgcn"), tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    curve = run.robustness("missing", [1.0], seeds=1, dataset=cold_items)
+    clean, spoiled = (level.metrics for level in curve.levels)
+    assert clean == run.metrics["valid"]
+    assert spoiled["recall@20"] == clean["recall@20"]
+    assert spoiled["cold_recall@5"] != clean["cold_recall@5"]

@@ -108,7 +108,22 @@ def test_holm_by_hand() -> None:
 
 
 def test_marks() -> None:
-    assert [mark(p) for p in (0.0001, 0.005, 0.02, 0.2)] == ["***", "**", "*", ""]
+    assert [mark(p, 0.1, 0.2) for p in (0.0001, 0.005, 0.02, 0.2)] == ["***", "**", "*", ""]
+    assert mark(0.0001, -0.2, -0.1) == "***"
+    assert mark(0.0001, -0.1, 0.2) == ""
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_few_seeds_do_not_make_intervals_too_narrow(seeds: int) -> None:
+    """Luck of seeds and noise of users, no true gain: the usual bootstrap covers less."""
+    random = np.random.default_rng(seeds)
+    covered = 0
+    for trial in range(150):
+        sides = [random.random(60) * 0.01 + random.normal(0, 0.02, (seeds, 1)) for _ in range(2)]
+        sides = [side + random.normal(0, 0.05, (seeds, 60)) for side in sides]
+        found = difference(*sides, resamples=300, seed=trial)
+        covered += found.low <= 0 <= found.high
+    assert covered / 150 > {2: 0.85, 3: 0.88}[seeds]
 
 
 def test_means_have_intervals() -> None:

@@ -195,3 +195,83 @@ def test_variants_may_spoil_features(small_dataset: Dataset, tmp_path: Path) -> 
     clean, shuffled = (run.values["features"] for run in plan.runs)
     assert clean == {"use": ["text"]}
     assert shuffled == {"text": {"transforms": ["shuffle:0:1"]}}
+
+
+def test_damage_comes_before_what_the_base_does_and_adds_up(
+    small_dataset: Dataset, tmp_path: Path
+) -> None:
+    small_dataset.save(tmp_path / "data")
+    declared = {
+        "data": str(tmp_path / "data"),
+        "base": {
+            "model": {"name": "freedom"},
+            "features": {"use": ["text"], "text": {"transforms": ["center"]}},
+        },
+        "axes": {"missing": [0, 0.5], "noise": [0, 0.3]},
+    }
+    made = [run.values["features"]["text"]["transforms"] for run in StudyPlan.parse(declared).runs]
+    assert made == [
+        ["center"],
+        ["noise:0.3:0", "center"],
+        ["drop:0.5:0", "center"],
+        ["drop:0.5:0", "noise:0.3:0", "center"],
+    ]
+    assert declared["base"]["features"]["text"] == {"transforms": ["center"]}  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"axes": {"data.path": ["a", "b"]}}, "data.path cannot vary"),
+        ({"base": {"data": {"path": "elsewhere"}}}, "named by data: FOLDER"),
+        ({"base": {"model": "freedom"}}, "base.model"),
+        ({"base": {"training": None}}, "base.training"),
+        ({"seeds": [0, 0]}, "each once"),
+        ({"axes": {"model": ["bpr"], "seed": ["a"]}}, "a seed is a whole number"),
+        ({"axes": {"missing": [0, 0]}}, "twice"),
+        ({"splits": {"../x": {"method": "user-random"}}}, "names a folder"),
+        ({"splits": {"a": {"method": "user-random", "share": 0.3}}}, "has no option share"),
+        (
+            {"splits": {"a": {"method": "user-random"}, "b": {"method": "user-random"}}},
+            "'a' and 'b' are the same",
+        ),
+    ],
+)
+def test_declarations_that_mislead_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        StudyPlan.parse({"data": "d", "axes": {"model": ["bpr", "lightgcn"]}, **given})
+
+
+def test_splits_of_similar_names_have_runs_of_their_own() -> None:
+    plan = StudyPlan.parse(
+        {
+            "data": "d",
+            "axes": {"model": ["bpr"]},
+            "splits": {
+                "fold 1": {"method": "user-random", "seed": 1},
+                "fold_1": {"method": "user-random", "seed": 2},
+            },
+        }
+    )
+    assert len({run.folder for run in plan.runs}) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"axes": {"encoder": ["nosuch", "text"]}}, "unknown modality 'nosuch'"),
+        ({"metrics": ["cold_recall@20"]}, "measured on a split by 'user-random'"),
+        (
+            {"metrics": ["all_recall@20"], "splits": {"c": {"method": "cold-user"}}},
+            "of cold-item splits",
+        ),
+    ],
+)
+def test_what_the_data_lack_is_said_before_anything_runs(
+    given: dict[str, Any], message: str, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    small_dataset.save(tmp_path / "data")
+    named = {"model": {"name": "bpr"}}
+    base = {"data": str(tmp_path / "data"), "base": named, "axes": {"model": ["bpr"]}}
+    with pytest.raises(InputError, match=message):
+        StudyPlan.parse({**base, **given}).check_data()

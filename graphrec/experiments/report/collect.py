@@ -144,7 +144,8 @@ def collect_report(folder: Path, *, data: Path | None = None) -> Report:
         anyway=True,
         base=base,
     )
-    labels = {
+    labels = {str(run.path): run.config["model"]["name"] for run in runs} | named
+    labels |= {
         run: variant.label
         for one in comparisons
         for variant in one.variants
@@ -196,9 +197,11 @@ def _labels(runs: Sequence[Run], study: Mapping[str, Any] | None) -> dict[str, s
 
 
 def _shown_metrics(runs: Sequence[Run]) -> list[str]:
-    measured = [run.metrics["valid"] for run in runs]
+    able = [run for run in runs if not run.metrics.get("not_applicable")] or runs
+    measured = [run.metrics["valid"] for run in able]
     common = [name for name in measured[0] if all(name in metrics for metrics in measured)]
-    return [name for name in ("recall@20", "ndcg@20") if name in common] or common[:2]
+    shown = ("cold_recall@20", "all_recall@20", "recall@20", "ndcg@20")
+    return [name for name in shown if name in common] or common[:2]
 
 
 def _curve(run: Run) -> list[tuple[float, float]]:
