@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from graphrec.data.train_view import TrainView
+from graphrec.evaluation.beyond import gap
 from graphrec.evaluation.metrics import METRICS, compute_metrics
 from modalities._base.errors import UnknownNameError
 
@@ -127,7 +128,8 @@ def cohort_metrics(
 
     Returns:
         Columns cohort, group, users (measured), items (of the group, null for groups of users),
-        and one column for each metric.
+        one column for each metric, and for groups of users one of its gap to the other users
+        (`graphrec.evaluation.beyond.gap`; null for groups of items, NaN without other users).
 
     Raises:
         UnknownNameError: an unknown cohort or metric.
@@ -174,9 +176,14 @@ def _user_rows(
             "users": int((groups == group).sum()),
             "items": None,
             **{name: float(found[groups == group].mean()) for name, found in values.items()},
+            **{f"gap {name}": _gap(found, groups == group) for name, found in values.items()},
         }
         for group in _present(groups)
     ]
+
+
+def _gap(values: NDArray[np.float64], cohort: NDArray[np.bool_]) -> float:
+    return float("nan") if cohort.all() else gap(values, cohort)
 
 
 def _item_rows(

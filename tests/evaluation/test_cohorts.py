@@ -88,6 +88,11 @@ def test_runs_record_their_cohorts(small_dataset: Dataset, tmp_path: Path) -> No
         weights = active["users"] / active["users"].sum()
         whole = float((active["recall@20"] * weights).sum())
         assert whole == pytest.approx(run.metrics[split]["recall@20"])
+        for users, recall, gap in active.select("users", "recall@20", "gap recall@20").rows():
+            total = int(active["users"].sum())
+            if users < total:
+                others = (whole * total - recall * users) / (total - users)
+                assert gap == pytest.approx(recall - others)
     assert len(openings_of(run.path / "test_access.json")) == 1
     shut = graphrec.train(
         small_dataset, "popularity", tmp_path / "shut", test=False, progress=False
