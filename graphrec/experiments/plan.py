@@ -20,6 +20,7 @@ from graphrec.training.config import Experiment, read_config, set_option
 from modalities._base.errors import InputError, UnknownNameError
 from modalities._base.identity import digest
 from modalities.corruptions import SPOILING, spoiling
+from modalities.encoders.registry import encoder_options
 
 Design = Literal["grid", "one-at-a-time", "list"]
 Options = Mapping[str, Any]
@@ -184,12 +185,17 @@ class StudyPlan:
     def check_data(self) -> None:
         """Raise `InputError` where the dataset is absent or lacks what the runs need.
 
-        Features that the study encodes count as there; cold metrics need a cold split.
+        Features that the study encodes count as there, and their encoders have to be known; cold
+        metrics need a cold split.
         """
         from graphrec.data.loading import load_dataset
 
         if not Path(self.data).is_dir():
             raise InputError(f"the study's dataset folder '{self.data}' does not exist")
+        for name, request in self.encode.items():
+            if not isinstance(request.get("encoder"), str):
+                raise InputError(f"encode.{name} must name an encoder")
+            encoder_options(request["encoder"].partition(":")[0])
         dataset = load_dataset(self.data)
         own = str(dataset.split.spec.get("method"))
         stored = [*dataset.features, *self.encode]

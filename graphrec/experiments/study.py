@@ -147,8 +147,6 @@ class Study:
 
         fields = [field for field in EncodingRequest.__dataclass_fields__ if field != "name"]
         reject_unknown(request, fields, f"encode.{name}.")
-        if "encoder" not in request:
-            raise InputError(f"encode.{name} must name an encoder")
         before = Dataset.load(data).features.get(name)
         store, said = encode_features(data, EncodingRequest(name, **request), progress=False)
         same = store is not None and before is not None and before.feature_id == store.feature_id

@@ -260,6 +260,8 @@ def test_splits_of_similar_names_have_runs_of_their_own() -> None:
     ("given", "message"),
     [
         ({"axes": {"encoder": ["nosuch", "text"]}}, "unknown modality 'nosuch'"),
+        ({"encode": {"m": {"encoder": "hashign"}}}, "unknown encoder 'hashign'; did you mean"),
+        ({"encode": {"m": {"content": "{title}"}}}, "encode.m must name an encoder"),
         ({"metrics": ["cold_recall@20"]}, "measured on a split by 'user-random'"),
         (
             {"metrics": ["all_recall@20"], "splits": {"c": {"method": "cold-user"}}},
