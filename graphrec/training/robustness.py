@@ -16,12 +16,11 @@ from graphrec.data.splits import TRAIN
 from graphrec.data.train_view import features_read
 from graphrec.evaluation.cold_start import ColdEvaluation, evaluate_cold
 from graphrec.evaluation.evaluate import Evaluation, evaluate
-from graphrec.evaluation.held_out import HeldOut, held_out_valid
-from graphrec.evaluation.test_split import open_test
+from graphrec.evaluation.held_out import held_out_valid
 from graphrec.models.base import Recommender
 from graphrec.training.config import Experiment
 from graphrec.training.folder import RunFolder
-from graphrec.training.train import best_model, ranker_of, warm_part
+from graphrec.training.train import best_model, held_out_of, ranker_of, warm_part
 from modalities import FeatureStore
 from modalities._base.errors import InputError, UnknownNameError
 from modalities._base.files import read_manifest, write_json
@@ -149,7 +148,8 @@ def measure_robustness(
         for seed in range(seeds)
     ]
     model = _model_on_features(folder, clean, experiment)
-    held_out = _held_out(folder, clean, experiment, kind, split)
+    reason = f"robustness of the run: {kind} features"
+    held_out = held_out_of(folder, clean, experiment, split, reason=reason)
     options = experiment.evaluation.options()
     warm, known = clean.warm, warm_part(clean, held_out)
 
@@ -231,15 +231,6 @@ def _chosen(
         if name not in used:
             raise UnknownNameError("modality of the run", name, used)
     return tuple(dict.fromkeys(modalities)) if modalities else used
-
-
-def _held_out(
-    folder: RunFolder, dataset: Dataset, experiment: Experiment, kind: str, split: str
-) -> HeldOut:
-    if split == "valid":
-        return held_out_valid(dataset)
-    record, reason = folder.path / "test_access.json", f"robustness of the run: {kind} features"
-    return open_test(dataset, record, reason=reason, config=experiment.config_id)
 
 
 def _spoiled(dataset: Dataset, names: Sequence[str], damage: Transform) -> Dataset:

@@ -143,11 +143,7 @@ def measure(
     cold ones as `evaluate_cold` does. Opening the test split is recorded in `test_access.json`.
     """
     options = experiment.evaluation.options()
-    if split == "test":
-        record, config = folder.path / "test_access.json", experiment.config_id
-        held_out = open_test(dataset, record, reason="evaluate the run", config=config)
-    else:
-        held_out = held_out_valid(dataset)
+    held_out = held_out_of(folder, dataset, experiment, split, reason="evaluate the run")
     warm, known = dataset.warm, warm_part(dataset, held_out)
     result = evaluate(ranker_of(model), warm, known, options)
     cold = evaluate_cold(model, dataset, held_out, options) or ColdEvaluation()
@@ -160,6 +156,16 @@ def measure(
     metrics = {**result.metrics, **cold.metrics}
     folder.update_metrics(**{split: metrics})  # last: it says that the tables are there
     return metrics
+
+
+def held_out_of(
+    folder: RunFolder, dataset: Dataset, experiment: Experiment, split: str, *, reason: str
+) -> HeldOut:
+    """What `valid` or `test` holds out; opening test is recorded in the run, with the reason."""
+    if split == "valid":
+        return held_out_valid(dataset)
+    record, config = folder.path / "test_access.json", experiment.config_id
+    return open_test(dataset, record, reason=reason, config=config)
 
 
 def warm_part(dataset: Dataset, held_out: HeldOut) -> HeldOut:

@@ -7,12 +7,10 @@ from dataclasses import replace
 from graphrec.data.dataset import Dataset
 from graphrec.evaluation.cold_start import ColdEvaluation, evaluate_cold
 from graphrec.evaluation.evaluate import Evaluation, evaluate
-from graphrec.evaluation.held_out import held_out_valid
-from graphrec.evaluation.test_split import open_test
 from graphrec.models.registry import model_class, model_names
 from graphrec.training.config import DataSection, Experiment
 from graphrec.training.folder import RunFolder
-from graphrec.training.train import best_model, ranker_of, warm_part
+from graphrec.training.train import best_model, held_out_of, ranker_of, warm_part
 from modalities._base.errors import InputError
 from modalities._base.files import read_manifest, write_json
 
@@ -50,12 +48,8 @@ def evaluate_elsewhere(
     plain = experiment.model_copy(update={"data": DataSection()})  # flips were of the run's data
     made = folder.prepare_other(dataset, plain, same_encoder=same_encoder)
     model = best_model(folder, made, plain)
-    if split == "test":
-        reason = f"evaluate the run on other data, '{dataset.name}'"
-        record, config = folder.path / "test_access.json", experiment.config_id
-        held_out = open_test(made, record, reason=reason, config=config)
-    else:
-        held_out = held_out_valid(made)
+    reason = f"evaluate the run on other data, '{dataset.name}'"
+    held_out = held_out_of(folder, made, experiment, split, reason=reason)
     options = experiment.evaluation.options()
     result = evaluate(ranker_of(model), made.warm, warm_part(made, held_out), options)
     cold = evaluate_cold(model, made, held_out, options) or ColdEvaluation()
