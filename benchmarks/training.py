@@ -36,11 +36,11 @@ from graphrec.data.loading import load_dataset
 from graphrec.data.sampling import Batch, BatchSampler, Sampling
 from graphrec.evaluation.evaluate import EvaluationOptions, evaluate
 from graphrec.evaluation.held_out import held_out_valid
-from graphrec.evaluation.ranking import VectorRanker
 from graphrec.models.base import Recommender
 from graphrec.models.freedom import FREEDOM
 from graphrec.models.lightgcn import LightGCN
 from graphrec.nn import FeatureProjection
+from graphrec.nn.ranking import VectorRanker
 from modalities._base.files import write_json
 
 CASES = ("lightgcn", "freedom", "freedom-frozen")

@@ -362,6 +362,7 @@ def split_dataset(dataset: Path, folder: Path, method: str, seed: int, **options
 def show_dataset(path: Path) -> None:
     """`graphrec data show`."""
     from graphrec.data import summary
+    from graphrec.graphs import neighbour_statistics
 
     dataset, console = load_dataset(path), out()
     console.print(key_values("Dataset", summary.dataset_counts(dataset)))
@@ -372,7 +373,8 @@ def show_dataset(path: Path) -> None:
     console.print(key_values("Items with", summary.content_coverage(dataset)))
     for name, store in dataset.features.items():
         console.print(key_values(f"Features '{name}'", summary.feature_health(store)))
-        console.print(key_values(f"10-NN graph of '{name}'", summary.graph_health(dataset, name)))
+        neighbours = neighbour_statistics(dataset.train, name)
+        console.print(key_values(f"10-NN graph of '{name}'", neighbours))
 
 
 def fetch_images(path: Path, rate: float) -> None:

@@ -184,7 +184,7 @@ class Dataset:
         """The data of some users [U] and items [I], with new indices in the same order."""
         events = self.interactions
         kept = users[events.users] & items[events.items]
-        places = np.cumsum(users) - 1, np.cumsum(items) - 1
+        places = new_places(users), new_places(items)
         part = Interactions(
             places[0][events.users[kept]].astype(np.int32),
             places[1][events.items[kept]].astype(np.int32),
@@ -368,10 +368,17 @@ class ColdStart:
     @property
     def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Index of each user [U] and item [I] in `warm`; -1 for the cold."""
-        users, items = (
-            np.where(seen, np.cumsum(seen) - 1, -1) for seen in (self.users, self.items)
-        )
-        return users, items
+        return new_places(self.users), new_places(self.items)
+
+
+def new_places(kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Index of each row [n] among those kept; -1 for the others.
+
+    Example:
+        >>> new_places(np.array([True, False, True]))
+        array([ 0, -1,  1])
+    """
+    return np.where(kept, np.cumsum(kept) - 1, -1)
 
 
 def build_dataset(

@@ -77,22 +77,6 @@ def feature_errors(store: FeatureStore) -> dict[str, int]:
     return {f"absent: {reason}": count for reason, count in counts.most_common()}
 
 
-def graph_health(dataset: Dataset, name: str, k: int = 10) -> dict[str, Any]:
-    """Statistics of a modality's kNN graph (k at most the number of items), without self-loops."""
-    from graphrec.graphs import graph_statistics, knn_graph
-
-    k = max(1, min(k, dataset.n_items))
-    stats = graph_statistics(dataset.train.graph(knn_graph, name, k=k, include_self=False))
-    return {
-        "neighbours per item": f"{stats.mean_degree:.2f}",
-        "items without neighbours": stats.isolated,
-        "most often a neighbour": stats.max_in_degree,
-        "skew of that": f"{stats.in_degree_skew:.2f}",
-        "mutual edges": f"{stats.reciprocal or 0:.1%}",
-        "components": stats.components,
-    }
-
-
 def _share(part: int, whole: int) -> str:
     return f"{part:,} of {whole:,} ({part / max(whole, 1):.1%})"
 

@@ -1,6 +1,5 @@
 """Rankings and metrics.
 
-- `ranking`: exact masked top-k in blocks of users
 - `metrics`: recall, ndcg, precision, map, hit_rate, mrr, per user
 - `beyond`: coverage, gini, popularity, novelty, diversity
 - `significance`: intervals and tests, paired by user

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from modalities._base.errors import InputError
 Lists = NDArray[np.int64]
 Values = NDArray[np.float64]
 Counts = NDArray[np.int64]
+Direction = Literal[1, 0, -1]
 
 _BLOCK = 512
 
@@ -195,6 +197,31 @@ BEYOND: Mapping[str, str] = {
     "diversity": "0 to 2, higher is more diverse",
 }
 """The metrics by name, with range and direction."""
+
+OF_ALL_LISTS = ("coverage", "gini")
+"""Metrics of all lists together, with no value for a single user."""
+
+_DIRECTIONS: Mapping[str, Direction] = {"gini": -1, "popularity": 0}
+
+
+def base_name(metric: str) -> str:
+    """A recorded metric without cut-off.
+
+    Example:
+        >>> base_name("gini@20")
+        'gini'
+    """
+    return metric.partition("@")[0]
+
+
+def direction(metric: str) -> Direction:
+    """1 where a greater value is better, -1 where a lower one is, 0 where neither is.
+
+    Example:
+        >>> direction("recall@20"), direction("gini@20"), direction("popularity@20")
+        (1, -1, 0)
+    """
+    return _DIRECTIONS.get(base_name(metric), 1)
 
 
 def _mean_of(values: Values, lists: Lists, k: int) -> Values:

@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from graphrec.data.dataset import new_places
 from graphrec.data.splits import SUPPORT
 from graphrec.data.train_view import stored_features
 from graphrec.evaluation.evaluate import EvaluationOptions, accuracy, seen_pairs
 from graphrec.evaluation.held_out import HeldOut
 from graphrec.evaluation.metrics import PerUser
-from graphrec.evaluation.ranking import Ranker, SeenItems, VectorRanker, rank
 from graphrec.models.base import NotInductiveError, Recommender
+from graphrec.nn.ranking import Ranker, SeenItems, VectorRanker, rank
 
 if TYPE_CHECKING:
     from graphrec.data.dataset import ColdStart, Dataset
@@ -120,7 +121,7 @@ def _ranked(
     options: EvaluationOptions,
 ) -> tuple[HeldOut, PerUser]:
     """Rank some of the items, under indices of their own."""
-    places = np.where(candidates, np.cumsum(candidates) - 1, -1)
+    places = new_places(candidates)
     asked = held_out.within(np.arange(dataset.n_users), places)
     owners, seen = seen_pairs(dataset, held_out.part, options.mask)
     kept = candidates[seen]
@@ -136,7 +137,7 @@ def _cold_users(
     held_out: HeldOut,
     options: EvaluationOptions,
 ) -> dict[str, tuple[HeldOut, PerUser]]:
-    places = np.where(cold.users, -1, np.cumsum(~cold.users) - 1)
+    places = new_places(~cold.users)
     asked = held_out.within(places, np.arange(dataset.n_items))
     events = dataset.interactions
     shown = dataset.split.labels == SUPPORT

@@ -20,7 +20,7 @@ from graphrec.evaluation.metrics import (
     RecallDenominator,
     compute_metrics,
 )
-from graphrec.evaluation.ranking import Ranker, SeenItems, TopK, rank
+from graphrec.nn.ranking import Ranker, SeenItems, TopK, rank
 from modalities._base.errors import InputError, UnknownNameError
 
 Mask = Literal["train", "train+valid"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from graphrec.evaluation.beyond import direction
 from graphrec.evaluation.significance import holm, mark, resampled_t
 from graphrec.experiments.compare import Comparison
 from graphrec.training.folder import RunFolder
@@ -116,14 +117,17 @@ def _together(group: Sequence[Comparison]) -> AcrossSplits:
         for metric in first.metrics:
             scores = tuple(there[label].scores[metric].mean for there in by_split)
             gains = tuple(
-                there[label].gains[metric].mean for there in by_split if label != first.base
+                there[label].gains[metric].mean
+                for there in by_split
+                if metric in there[label].gains
             )
             of_gain = resampled_t(gains, ratio) if gains and ratio is not None else ()
             found[label, metric] = SplitGains(scores, gains, *of_gain)
     tested = [place for place, one in found.items() if one.p is not None]
     corrected = holm([found[place].p or 0.0 for place in tested])
     found |= {place: replace(found[place], p=p) for place, p in zip(tested, corrected)}
-    shared.sort(key=lambda label: -sum(found[label, first.metrics[0]].scores))
+    sign = direction(first.metrics[0]) or 1
+    shared.sort(key=lambda label: -sign * sum(found[label, first.metrics[0]].scores))
     variants = {label: {m: found[label, m] for m in first.metrics} for label in shared}
     splits = tuple(one.split_id for one in group)
     notes = _notes(first.base, len(splits), ratio, len(tested))

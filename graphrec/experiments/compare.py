@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from graphrec.evaluation.beyond import OF_ALL_LISTS, base_name, direction
 from graphrec.evaluation.cold_start import is_cold
 from graphrec.evaluation.significance import Difference, Test, difference, holm, mean_interval
 from graphrec.evaluation.test_split import openings_of
@@ -31,14 +32,21 @@ class Score:
 
     Args:
         mean: over users and seeds.
-        low, high: its 95 % interval over users and, where there are several, seeds.
+        low, high: its 95 % interval over users and, where there are several, seeds; None for a
+            metric of all lists together.
         deviation: of the seeds' means; None with one seed.
     """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     deviation: float | None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its ends; the mean itself where there is no interval."""
+        low, high = self.low, self.high
+        return (self.mean if low is None else low, self.mean if high is None else high)
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ class Comparison:
         metrics: in order.
         base: label of the variant that gains are measured against.
         test: the paired test.
-        variants: ordered by the first metric.
+        variants: the best by the first metric first.
         notes: what a reader has to know.
     """
 
@@ -88,6 +96,13 @@ class Comparison:
     test: Test
     variants: tuple[Variant, ...]
     notes: tuple[str, ...]
+
+    def best(self, metric: str) -> str | None:
+        """Label of the best variant by a metric; None where no direction of it is better."""
+        sign = direction(metric)
+        if sign == 0:
+            return None
+        return max(self.variants, key=lambda variant: sign * variant.scores[metric].mean).label
 
 
 def compare_runs(
@@ -107,7 +122,8 @@ def compare_runs(
 
     Args:
         runs: folders.
-        metrics: recorded for every user, such as `recall@20`.
+        metrics: recorded ones, such as `recall@20`. Those of all lists together (coverage, gini)
+            are shown without intervals and gains, since they have no values of users to pair.
         split: `valid` or `test`.
         base: label of a variant, or the folder of one of its runs; default: the first run's.
         labels: names for runs, by folder; default: the model and what differs.
@@ -150,16 +166,17 @@ def _compared(
     if base_label not in variants:
         refused.append(f"Gains are not over {base_label}, to which the metrics do not apply.")
         base_label = next(iter(variants))
-    tables = {label: [_users(run, split, metrics) for run in of] for label, of in variants.items()}
+    paired = [metric for metric in metrics if base_name(metric) not in OF_ALL_LISTS]
+    tables = {label: [_users(run, split, paired) for run in of] for label, of in variants.items()}
     users = _common_users(tables)
     values = {
-        label: {m: np.stack([t[m].to_numpy() for t in ts]) for m in metrics}
+        label: {m: np.stack([t[m].to_numpy() for t in ts]) for m in paired}
         for label, ts in tables.items()
     }
     gains: dict[str, dict[str, Difference]] = {label: {} for label in variants}
     for label in variants:
         if label != base_label:
-            for metric in metrics:
+            for metric in paired:
                 pair = _defined(values[label][metric], values[base_label][metric])
                 gains[label][metric] = difference(*pair, test=test)
     places = [(label, metric) for label in variants for metric in gains[label]]
@@ -169,14 +186,20 @@ def _compared(
             label=label,
             seeds=tuple(_seed(run) for run in of),
             runs=tuple(str(run.path) for run in of),
-            scores={metric: _score(values[label][metric]) for metric in metrics},
+            scores={
+                metric: _score(values[label][metric])
+                if metric in paired
+                else _score_of_all(of, split, metric)
+                for metric in metrics
+            },
             gains=gains[label],
             p={metric: corrected[label, metric] for metric in gains[label]},
             openings=tuple(len(openings_of(run.path / "test_access.json")) for run in of),
         )
         for label, of in variants.items()
     ]
-    made.sort(key=lambda variant: -variant.scores[metrics[0]].mean)
+    sign = direction(metrics[0]) or 1
+    made.sort(key=lambda variant: -sign * variant.scores[metrics[0]].mean)
     manifest = runs[0].folder.manifest()
     return Comparison(
         dataset=manifest["dataset"],
@@ -189,6 +212,7 @@ def _compared(
         variants=tuple(made),
         notes=(
             *_notes(made, base_label, test, len(places), len(users), split),
+            *_whole_notes(metrics),
             *_cold_notes(runs[0], metrics),
             *refused,
         ),
@@ -258,6 +282,12 @@ def _applicable(
             f"{metrics[0]} applies to none of the runs: " + next(iter(reasons.values()))
         )
     return kept, [f"{label}: not applicable, {why}" for label, why in reasons.items() if why]
+
+
+def _whole_notes(metrics: Sequence[str]) -> list[str]:
+    whole = [metric for metric in metrics if base_name(metric) in OF_ALL_LISTS]
+    text = "of all lists together, which leaves no users to pair: no intervals and no tests."
+    return [f"{', '.join(whole)}: {text}"] if whole else []
 
 
 def _cold_notes(run: Run, metrics: Sequence[str]) -> list[str]:
@@ -332,8 +362,9 @@ def _users(run: Run, split: str, metrics: Sequence[str]) -> pl.DataFrame:
         if metric not in table.columns:
             known = [name for name in table.columns if name not in ("split", "user")]
             raise UnknownNameError(f"metric of '{run.path}'", metric, known)
-    measured = pl.any_horizontal(pl.col(metrics).is_not_null())
-    return table.filter(measured).select("user", *metrics).sort("user")
+    if metrics:
+        table = table.filter(pl.any_horizontal(pl.col(metrics).is_not_null()))
+    return table.select("user", *metrics).sort("user")
 
 
 def _common_users(tables: Mapping[str, Sequence[pl.DataFrame]]) -> list[str]:
@@ -356,6 +387,17 @@ def _score(values: Values) -> Score:
     return Score(mean, low, high, statistics.stdev(means) if len(means) > 1 else None)
 
 
+def _score_of_all(runs: Sequence[Run], split: str, metric: str) -> Score:
+    """A metric of all lists together, as the runs recorded it."""
+    recorded = [run.metrics.get(split, {}) for run in runs]
+    for run, found in zip(runs, recorded):
+        if metric not in found:
+            raise UnknownNameError(f"metric of '{run.path}'", metric, found)
+    values = [float(found[metric]) for found in recorded]
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return Score(statistics.fmean(values), None, None, deviation)
+
+
 def _seed(run: Run) -> int:
     return int(run.folder.manifest()["seed"])
 
@@ -366,13 +408,13 @@ def _notes(
     notes = [
         f"Means over {users:,} users and over seeds, \u00b1 standard deviation of the seeds' means."
     ]
-    if len(variants) > 1:
+    if tests:
         notes.append(
             f"Gains over {base}: users paired, seeds averaged first, 95 % bootstrap intervals; "
             f"{_TEST_NAMES[test]}, Holm's correction over {tests} tests: "
             "* p < 0.05, ** p < 0.01, *** p < 0.001."
         )
-    if any(len(variant.seeds) > 1 for variant in variants):
+    if tests and any(len(variant.seeds) > 1 for variant in variants):
         notes.append(
             "Intervals are over users and seeds; p-values are over users, for the seeds that were "
             "drawn, and are marked only where the interval leaves out 0."

@@ -67,14 +67,14 @@ def tables(comparisons: Sequence[Comparison], console: Console) -> RenderableTyp
 def _table(one: Comparison, places: Sequence[int]) -> Table:
     """Some of the metrics."""
     columns = [0, 1, *(column for place in places for column in (2 + 2 * place, 3 + 2 * place))]
-    header, best = _header(one), _best(one)
+    header = _header(one)
     table = Table(title=_title(one), title_justify="left")
     for column in columns:
         table.add_column(header[column], justify="right" if column else "left", overflow="fold")
     for variant in one.variants:
         cells = [escape(cell) for cell in _cells(one, variant)]
         for place, metric in enumerate(one.metrics):
-            if best[metric] == variant.label:
+            if one.best(metric) == variant.label:
                 cells[2 + 2 * place] = f"[bold]{cells[2 + 2 * place]}[/]"
         table.add_row(*(cells[column] for column in columns))
     return table
@@ -87,12 +87,11 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
 
 def _markdown(one: Comparison) -> str:
     names = _header(one)
-    best = _best(one)
     lines = ["| " + " | ".join(names) + " |", "|-|" + "-:|" * (len(names) - 1)]
     for variant in one.variants:
         cells = _cells(one, variant)
         for place, metric in enumerate(one.metrics):
-            if best[metric] == variant.label:
+            if one.best(metric) == variant.label:
                 cells[2 + 2 * place] = f"**{cells[2 + 2 * place]}**"
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join([f"**{_title(one)}**", "", *lines, "", *one.notes])
@@ -109,7 +108,6 @@ def _markdown_across(one: AcrossSplits) -> str:
 
 def _latex(one: Comparison) -> str:
     names = _header(one)
-    best = _best(one)
     lines = [
         r"\begin{table}",
         rf"\caption{{{_escaped(_title(one))}. {_escaped(' '.join(one.notes))}}}",
@@ -121,7 +119,7 @@ def _latex(one: Comparison) -> str:
     for variant in one.variants:
         cells = [_escaped(cell) for cell in _cells(one, variant)]
         for place, metric in enumerate(one.metrics):
-            if best[metric] == variant.label:
+            if one.best(metric) == variant.label:
                 cells[2 + 2 * place] = rf"\textbf{{{cells[2 + 2 * place]}}}"
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
@@ -205,7 +203,3 @@ def _score(score: Score) -> str:
 def _gain(gain: Difference, p: float) -> str:
     stars = mark(p, gain.low, gain.high)
     return f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] {stars}".rstrip()
-
-
-def _best(one: Comparison) -> dict[str, str]:
-    return {m: max(one.variants, key=lambda v: v.scores[m].mean).label for m in one.metrics}

@@ -29,7 +29,7 @@ from graphrec.graphs.knn import (
     mixed_knn_graph,
 )
 from graphrec.graphs.normalise import normalise
-from graphrec.graphs.statistics import GraphStatistics, graph_statistics
+from graphrec.graphs.statistics import GraphStatistics, graph_statistics, neighbour_statistics
 
 __all__ = [
     "DegreePruner",
@@ -48,6 +48,7 @@ __all__ = [
     "mix_graphs",
     "mixed_item_graph",
     "mixed_knn_graph",
+    "neighbour_statistics",
     "normalise",
     "user_hypergraph",
     "user_item_adjacency",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.csgraph import connected_components
 
+from graphrec.data.train_view import TrainView
 from graphrec.graphs.graph import Graph
+from graphrec.graphs.knn import knn_graph
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,23 @@ def graph_statistics(graph: Graph) -> GraphStatistics:
         reciprocal=_reciprocal(matrix) if square else None,
         components=int(connected_components(matrix, directed=False)[0]) if square else None,
     )
+
+
+def neighbour_statistics(train: TrainView, modality: str, k: int = 10) -> dict[str, Any]:
+    """Statistics of a modality's kNN graph, named for a reader; k is at most the catalogue.
+
+    An item is not counted as a neighbour of its own.
+    """
+    k = max(1, min(k, train.n_items))
+    stats = graph_statistics(train.graph(knn_graph, modality, k=k, include_self=False))
+    return {
+        "neighbours per item": f"{stats.mean_degree:.2f}",
+        "items without neighbours": stats.isolated,
+        "most often a neighbour": stats.max_in_degree,
+        "skew of that": f"{stats.in_degree_skew:.2f}",
+        "mutual edges": f"{stats.reciprocal or 0:.1%}",
+        "components": stats.components,
+    }
 
 
 def _reciprocal(matrix: csr_array) -> float:

@@ -11,7 +11,6 @@ from torch.nn.functional import leaky_relu
 
 from graphrec.data.sampling import Batch, Sampling
 from graphrec.data.train_view import Features, TrainView
-from graphrec.evaluation.ranking import SeenItems
 from graphrec.graphs.bipartite import user_item_graph
 from graphrec.graphs.history import history_graph
 from graphrec.models.base import Recommender, node_rows, require_features
@@ -19,6 +18,7 @@ from graphrec.models.options import Depth, Size, Temperature
 from graphrec.nn.contrast import sampled_softmax
 from graphrec.nn.projection import JoinedFeatures
 from graphrec.nn.propagation import propagate
+from graphrec.nn.ranking import SeenItems
 from graphrec.nn.similarity import chosen_scores, normalised, pair_scores
 
 UserMean = Literal["all", "leave_one_out"]

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from graphrec.data.randomness import generator
 from graphrec.data.sampling import Batch, Sampling
 from graphrec.data.train_view import Features, TrainView
-from graphrec.evaluation.ranking import Ranker, SeenItems, TopK, VectorRanker, topk_scores
 from graphrec.graphs.graph import Graph
 from graphrec.graphs.knn import mixed_knn_graph, modality_shares
+from graphrec.nn.ranking import Ranker, SeenItems, TopK, VectorRanker, topk_scores
 from graphrec.nn.similarity import all_scores
 from modalities._base.errors import InputError
 

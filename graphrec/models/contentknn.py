@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from graphrec.data.train_view import Features, TrainView
-from graphrec.evaluation.ranking import SeenItems
 from graphrec.graphs.knn import modality_shares
 from graphrec.models.base import Recommender, require_features
+from graphrec.nn.ranking import SeenItems
 from graphrec.nn.similarity import normalised
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from graphrec.data.train_view import TrainView
-from graphrec.evaluation.ranking import SeenItems
 from graphrec.graphs.cooccurrence import cooccurring_items
 from graphrec.models.base import Recommender
 from graphrec.models.options import Size, Weight
+from graphrec.nn.ranking import SeenItems
 
 
 class ItemKNN(Recommender):

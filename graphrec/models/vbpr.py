@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from graphrec.data.sampling import Batch
 from graphrec.data.train_view import Features, TrainView
-from graphrec.evaluation.ranking import SeenItems
 from graphrec.models.base import Recommender, embedding_table, require_features
 from graphrec.models.options import Regulariser, Size, Variant, Weight, chosen
 from graphrec.nn.losses import bpr_loss, embedding_norm
 from graphrec.nn.projection import JoinedFeatures
+from graphrec.nn.ranking import SeenItems
 from graphrec.nn.similarity import pair_scores
 
 

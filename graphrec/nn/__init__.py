@@ -6,6 +6,7 @@
 - `similarity`: inner products, norms and cosines
 - `losses`: BPR and regularisers
 - `contrast`: sampled softmax, alignment, (calibrated) uniformity, contrast of two views
+- `ranking`: exact masked top-k in blocks of users
 - `projection`: item features to embedding space, missing rows masked
 """
 

@@ -15,9 +15,9 @@ from graphrec.data.dataset import Dataset
 from graphrec.data.flipping import flipped
 from graphrec.data.loading import load_dataset
 from graphrec.data.train_view import TrainView
-from graphrec.evaluation.ranking import Ranker, SeenItems, VectorRanker
 from graphrec.models.base import Embeddings
 from graphrec.models.registry import model_class
+from graphrec.nn.ranking import Ranker, SeenItems, VectorRanker
 from graphrec.training.checkpoint import has_checkpoint, load_checkpoint, restore_model
 from graphrec.training.folder import RunFolder
 from graphrec.training.robustness import LEVELS, Curve, measure_robustness

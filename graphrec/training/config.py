@@ -9,6 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from graphrec.evaluation.beyond import BEYOND, base_name, direction
 from graphrec.evaluation.cold_start import PREFIXES
 from graphrec.evaluation.evaluate import EvaluationOptions
 from graphrec.models.registry import config_class, model_class
@@ -415,4 +416,10 @@ def _check_metric(experiment: Experiment) -> None:
             f"training.metric '{metric}' is not among the metrics evaluated; {hint}"
             f"Valid: {', '.join(names)}; under a cold-start split also with "
             f"{' or '.join(PREFIXES)} before them"
+        )
+    if direction(metric) != 1:
+        raise InputError(
+            f"training.metric '{metric}' cannot select: the greatest value is taken, and "
+            f"{base_name(metric)} is {BEYOND[base_name(metric)]}; select by another metric, such "
+            "as recall@20"
         )

@@ -18,10 +18,10 @@ from graphrec.evaluation.cold_start import ColdEvaluation, evaluate_cold, is_col
 from graphrec.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate
 from graphrec.evaluation.held_out import HeldOut, held_out_valid
 from graphrec.evaluation.metrics import find_hits
-from graphrec.evaluation.ranking import Ranker, VectorRanker
 from graphrec.evaluation.test_split import open_test
 from graphrec.models.base import Recommender
 from graphrec.models.registry import model_class
+from graphrec.nn.ranking import Ranker, VectorRanker
 from graphrec.training.checkpoint import load_checkpoint, restore_model
 from graphrec.training.config import Experiment
 from graphrec.training.features import fit_features, training_view

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from graphrec.evaluation.evaluate import EvaluationOptions, evaluate, seen_items
 from graphrec.evaluation.held_out import HeldOut, held_out_valid
-from graphrec.evaluation.ranking import SeenItems, TopK, VectorRanker
 from graphrec.evaluation.test_split import open_test
+from graphrec.nn.ranking import SeenItems, TopK, VectorRanker
 from modalities._base.errors import InputError, UnknownNameError
 
 

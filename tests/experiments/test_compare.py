@@ -99,6 +99,46 @@ def test_every_format_tells_the_same(runs: dict[str, Run]) -> None:
         render(compared, "tex")
 
 
+def test_metrics_know_which_way_is_better(small_dataset: Dataset, tmp_path: Path) -> None:
+    wanted = {"metrics": ["recall", "coverage", "gini", "popularity"], "ks": [5]}
+    runs = [
+        graphrec.train(
+            small_dataset,
+            name,
+            tmp_path / f"{name}-{seed}",
+            training={"seed": seed, "metric": "recall@5"},
+            evaluation=wanted,
+            progress=False,
+        )
+        for name in ("popularity", "random")
+        for seed in (0, 1)
+        if (name, seed) != ("popularity", 1)
+    ]
+    measured = [run.metrics["test"]["gini@5"] for run in runs]
+    metrics = ["gini@5", "coverage@5", "popularity@5", "recall@5"]
+    (found,) = compare_runs(runs, metrics=metrics)
+    assert measured[0] > max(measured[1:])
+    assert [variant.label for variant in found.variants] == ["random", "popularity"]
+    fair, popular = (variant.scores["gini@5"] for variant in found.variants)
+    assert fair.mean == pytest.approx(np.mean(measured[1:]))
+    assert fair.deviation == pytest.approx(np.std(measured[1:], ddof=1))
+    assert (popular.mean, popular.low, popular.high) == (measured[0], None, None)
+    assert [found.best(m) for m in metrics[:3]] == ["random", "random", None]
+    assert set(found.variants[0].gains) == {"popularity@5", "recall@5"}
+    assert any("gini@5, coverage@5: of all lists together" in note for note in found.notes)
+    shown = render([found], "markdown")
+    assert f"**{fair.mean:.4f} ±" in shown
+    assert f"**{found.variants[1].scores['popularity@5'].mean:.4f}" not in shown
+    console = Console(width=200, file=io.StringIO())
+    console.print(tables([found], console))
+    rows = list(csv.DictReader(io.StringIO(render([found], "csv"))))
+    assert (rows[0]["metric"], rows[0]["low"], rows[0]["gain"]) == ("gini@5", "", "")
+    (alone,) = compare_runs(runs, metrics=["gini@5"])
+    assert not any("Gains" in note for note in alone.notes)
+    with pytest.raises(InputError, match=r"unknown metric of .*'coverage@7'; did you mean"):
+        compare_runs(runs, metrics=["coverage@7"])
+
+
 def test_what_cannot_be_compared_is_refused(
     runs: dict[str, Run], small_dataset: Dataset, tmp_path: Path
 ) -> None:

@@ -10,8 +10,8 @@ import torch
 
 from graphrec.data.dataset import Dataset
 from graphrec.data.sampling import BatchSampler
-from graphrec.evaluation.ranking import SeenItems
 from graphrec.models import Recommender, config_class, model_class, model_names, model_options
+from graphrec.nn.ranking import SeenItems
 from graphrec.training.checkpoint import (
     Progress,
     load_checkpoint,

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from graphrec.data.train_view import Features, TrainView
-from graphrec.evaluation.ranking import SeenItems
 from graphrec.graphs.knn import KnnNorm, Ties, knn_graph, mixed_knn_graph
 from graphrec.models import Recommender, model_class
 from graphrec.models.base import NotInductiveError
+from graphrec.nn.ranking import SeenItems
 from modalities._base.errors import InputError
 
 N_NEW = 4

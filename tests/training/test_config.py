@@ -37,6 +37,10 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
         ({"training": {"lr": "fast"}}, r"training.lr: .*\(got 'fast'\)"),
         ({"model": {"name": "lightgcn", "reg": "l3"}}, r"model.reg: .*'norm' or 'l2'"),
         ({"training": {"metric": "recal@20"}}, r"did you mean 'recall@20'\?"),
+        (
+            {"training": {"metric": "gini@5"}, "evaluation": {"metrics": ["gini"], "ks": [5]}},
+            "'gini@5' cannot select: .* lower is fairer",
+        ),
         ({"evaluation": {"metrics": ["recal"]}}, "recal"),
         ({"evaluation": {"ks": [0]}}, "at least 1"),
         ({"training": [1]}, "must hold key: value pairs"),

@@ -15,11 +15,10 @@ import torch
 
 from graphrec.data.dataset import Dataset
 from graphrec.data.loading import load_dataset
-from graphrec.data.summary import graph_health
 from graphrec.experiments.across import AcrossSplits, across_splits
 from graphrec.experiments.compare import Comparison, compare_runs
 from graphrec.experiments.report.levels import Panel, spoiled_panels, trained_panels
-from graphrec.graphs import knn_graph
+from graphrec.graphs import knn_graph, neighbour_statistics
 from graphrec.graphs.knn import cosine_neighbours
 from graphrec.serving.run import Run
 from modalities._base.errors import InputError
@@ -258,7 +257,7 @@ def _health(dataset: Dataset, k: int = 10) -> dict[str, dict[str, Any]]:
     k = max(1, min(k, dataset.n_items))
     found = {}
     for name in dataset.features:
-        health = graph_health(dataset, name, k)
+        health = neighbour_statistics(dataset.train, name, k)
         graph = dataset.train.graph(knn_graph, name, k=k, include_self=False).to_scipy()
         rows = np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr))
         health["edges whose ends are co-bought"] = f"{_co_bought(dataset, rows, graph.indices):.1%}"

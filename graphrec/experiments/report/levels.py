@@ -109,7 +109,7 @@ def _trained_panel(
             of = [(x, [one.scores[metric] for one in levels[x]]) for x in sorted(levels)]
             lines[metric][label] = [(x, statistics.fmean(s.mean for s in them)) for x, them in of]
             bands[metric][label] = [
-                (x, them[0].low, them[0].high)
+                (x, *them[0].interval)
                 if splits == 1
                 else (x, min(s.mean for s in them), max(s.mean for s in them))
                 for x, them in of

@@ -62,7 +62,6 @@ def report_page(report: Report) -> str:
         gains=_gain_chart,
         gain_rows=gain_rows,
         level_chart=_level_chart,
-        best=_best,
         mark=mark,
     )
 
@@ -89,7 +88,3 @@ def _gain_chart(comparison: Comparison, metric: str) -> Markup:
         if (gain := variant.gains.get(metric)) is not None
     ]
     return Markup(interval_chart(rows, f"gain in {metric}"))
-
-
-def _best(comparison: Comparison, metric: str) -> str:
-    return max(comparison.variants, key=lambda variant: variant.scores[metric].mean).label

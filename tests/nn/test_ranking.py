@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from graphrec.evaluation.ranking import (
+from graphrec.nn.ranking import (
     SeenItems,
     TopK,
     VectorRanker,
