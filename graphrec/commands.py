@@ -161,6 +161,11 @@ def run_ablation(
             result.finished, metrics=plan.metrics, labels=labels, base=first, anyway=True
         )
         console.print(tables(compared, console))
+        if first != plan.runs[0].variant:
+            console.print(
+                f"Gains are over {first}, since no run of {plan.runs[0].variant} has finished.",
+                markup=False,
+            )
     shared = ", ".join(f"{count} {what}" for what, count in sorted(result.counts.items()))
     console.print(f"Shared work: {shared}" if shared else "", markup=False)
     if result.failed:

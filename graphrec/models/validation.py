@@ -27,9 +27,13 @@ def validated(section: type[S], values: Any, title: str, prefix: str) -> S:
     given = mapping(values, title)
     reject_unknown(given, list(section.model_fields), prefix)
     try:
-        return section(**given)
+        made = section(**given)
     except ValidationError as error:
         raise InputError(_readable(error, prefix)) from None
+    for key, value in given.items():
+        if isinstance(value, bool) and type(getattr(made, key)) in (int, float):
+            raise InputError(f"{prefix}{key}: expected a number (got {value!r})")
+    return made
 
 
 def mapping(values: Any, title: str) -> dict[str, Any]:

@@ -462,3 +462,20 @@ def test_robustness(call: Call, data: Path, tmp_path: Path) -> None:
     assert code == 1
     assert "model 'lightgcn' reads no features" in err
     assert "Traceback" not in err
+
+
+def test_a_study_whose_first_variant_fails_says_what_gains_are_over(
+    call: Call, data: Path, tmp_path: Path
+) -> None:
+    plan = {
+        "name": "edges",
+        "seeds": [0],
+        "base": {"model": {"name": "freedom", "dim": 8}, "training": {"epochs": 1}},
+        "axes": {"model.k": [31, 3, 4]},  # the catalogue has 30 items
+    }
+    (tmp_path / "plan.yaml").write_text(json.dumps(plan))
+    study = (tmp_path / "plan.yaml", "--data", data, "--out", tmp_path / "out", "--threads", 1)
+    code, out, err = call("ablate", *study)
+    assert code == 1
+    assert "1 of 3 runs failed" in err
+    assert "Gains are over model.k=3, since no run of model.k=31 has finished." in out

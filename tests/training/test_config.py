@@ -34,6 +34,8 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
         ({"model": {"name": "lightgcm"}}, r"did you mean 'lightgcn'\?"),
         ({"model": {}}, "no model was chosen"),
         ({"training": {"epochs": 0}}, r"training.epochs: .*greater than or equal to 1 \(got 0\)"),
+        ({"training": {"epochs": True}}, r"training.epochs: expected a number \(got True\)"),
+        ({"model": {"name": "lightgcn", "dim": True}}, r"model.dim: expected a number"),
         ({"training": {"lr": "fast"}}, r"training.lr: .*\(got 'fast'\)"),
         ({"model": {"name": "lightgcn", "reg": "l3"}}, r"model.reg: .*'norm' or 'l2'"),
         ({"training": {"metric": "recal@20"}}, r"did you mean 'recall@20'\?"),

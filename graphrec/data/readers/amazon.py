@@ -174,12 +174,13 @@ def _read_metadata(
     frames, tallies = [pl.DataFrame(schema=ITEM_SCHEMA)], []
     for path in files:
         tally = Tally(path, strict)
-        named = 0
+        named = reviews = 0
         for block in _stream(path, progress):
             rows = []
             for line in block.objects(tally):
                 item = _scalar(line.get("parent_asin")) or _scalar(line.get("asin"))
                 named += item is not None
+                reviews += "user_id" in line or "reviewerID" in line
                 if item is not None and item in items:
                     rows.append(item_row(item, line))
             frames.append(pl.DataFrame(rows, schema=ITEM_SCHEMA))
@@ -187,6 +188,11 @@ def _read_metadata(
             raise InputError(
                 f"'{path}' holds no metadata in {tally.lines:,} lines ({tally.malformed:,} of "
                 "them no JSON objects): expected asin or parent_asin"
+            )
+        if reviews == tally.lines:
+            raise InputError(
+                f"'{path}' holds reviews, not metadata: every line names a reviewer; are reviews "
+                "and metadata swapped?"
             )
         tallies.append(tally)
     listed = pl.concat(frames)

@@ -79,7 +79,7 @@ def read_table(
         columns: only these; default all.
 
     Raises:
-        InputError: the file is missing, empty, damaged or of an unknown kind.
+        InputError: the file is missing, empty, damaged, of an unknown kind or repeats a column.
     """
     if not path.is_file():
         raise InputError(f"file '{path}' does not exist")
@@ -93,7 +93,7 @@ def read_table(
             raise InputError(f"'{path}' is of an unknown kind; give CSV, TSV or Parquet")
         source = io.BytesIO(read_gzip(path)) if path.suffix.lower() == ".gz" else path
         quote = '"' if separator == "," or _quoted_header(source) else None
-        return pl.read_csv(
+        table = pl.read_csv(
             source, separator=separator, columns=picked, infer_schema=False, quote_char=quote
         )
     except pl.exceptions.NoDataError:
@@ -101,6 +101,16 @@ def read_table(
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"cannot read '{path}': {first}") from None
+    _refuse_repeated(table.columns, path)
+    return table
+
+
+def _refuse_repeated(columns: Sequence[str], path: Path) -> None:
+    """Polars gives the second of two equal names an ending."""
+    for column in columns:
+        name, ending, _ = column.rpartition("_duplicated_")
+        if ending and name in columns:
+            raise InputError(f"'{path}' has two columns named '{name}'; rename one of them")
 
 
 def _quoted_header(source: Path | io.BytesIO) -> bool:

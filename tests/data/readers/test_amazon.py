@@ -205,6 +205,8 @@ def test_swapped_and_foreign_files(tmp_path: Path) -> None:
     metadata = save(tmp_path / "m.json", METADATA["2014"])
     with pytest.raises(InputError, match=r"m.json' holds no reviews in 1 lines.*swapped"):
         read_amazon(metadata, reviews)
+    with pytest.raises(InputError, match=r"r.json' holds reviews, not metadata.*swapped"):
+        read_amazon(reviews, reviews)
     other = save(tmp_path / "o.json", [{"a": 1}, "oops"])
     with pytest.raises(InputError, match=r"o.json' holds no metadata in 2 lines \(1 of them"):
         read_amazon(reviews, other)

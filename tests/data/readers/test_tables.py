@@ -64,6 +64,12 @@ def test_anything_else_is_refused() -> None:
         read_tables([1, 2])  # type: ignore[arg-type]
 
 
+def test_a_repeated_column_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "e.csv").write_text("user,item,user\na,b,c\n")
+    with pytest.raises(InputError, match=r"e.csv' has two columns named 'user'; rename one"):
+        read_tables(tmp_path / "e.csv")
+
+
 def test_integer_ids_merge_spellings() -> None:
     frame = pl.DataFrame({"user": ["01", "1"], "item": ["7", "007"]})
     assert read_tables(frame, integer_ids=True).interactions["user"].to_list() == ["1", "1"]
