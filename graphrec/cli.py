@@ -87,14 +87,26 @@ Encode = Annotated[
 
 
 @app.callback()
-def _version(
+def _common(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Python file (or module) that registers models, parts or encoders of your own; "
+            "repeat for several.",
+        ),
+    ] = None,
 ) -> None:
     if version:
         from graphrec._version import __version__
 
         typer.echo(__version__)
         raise typer.Exit
+    if plugin:
+        from modalities._base.plugins import add_plugins
+
+        add_plugins(plugin)
 
 
 @app.command()

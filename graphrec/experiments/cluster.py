@@ -14,6 +14,7 @@ from typing import Any
 from graphrec._version import __version__
 from graphrec.experiments.worker import Job, Outcome, train_planned
 from modalities._base.errors import InputError
+from modalities._base.plugins import VARIABLE
 from modalities.extras import require
 
 ANSWER = 5
@@ -71,7 +72,9 @@ def _submit(job: Job, threads: int) -> Any:
     import ray
 
     needs = _needs(job, threads)
-    options = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"]}
+    options: dict[str, Any] = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"]}
+    if plugins := os.environ.get(VARIABLE):
+        options["runtime_env"] = {"env_vars": {VARIABLE: plugins}}
     task = ray.remote(_train).options(**options, max_retries=0, scheduling_strategy="SPREAD")
     return task.remote(job, threads, __version__)
 

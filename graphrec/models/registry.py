@@ -16,6 +16,7 @@ from torch import nn
 from graphrec.models.base import Recommender
 from modalities._base.docs import argument_help
 from modalities._base.errors import InputError, UnknownNameError
+from modalities._base.plugins import load_plugins
 
 BUILT_IN = {
     "popularity": "graphrec.models.popularity:Popularity",
@@ -50,7 +51,8 @@ def register(name: str, model: type[Recommender]) -> None:
     """Make `model` known as `name` in this process.
 
     A package does the same for everybody by declaring an entry point in the group
-    `graphrec.models`: `name = "package.module:Class"`.
+    `graphrec.models`: `name = "package.module:Class"`. A file that calls this is named to the
+    command line by `graphrec --plugin FILE`.
 
     Raises:
         InputError: the name is taken by another model.
@@ -62,6 +64,7 @@ def register(name: str, model: type[Recommender]) -> None:
 
 def model_names() -> list[str]:
     """All known names: built in, from entry points, registered."""
+    load_plugins()
     external = [point.name for point in entry_points(group="graphrec.models")]
     return list(dict.fromkeys([*BUILT_IN, *external, *_registered]))
 
@@ -76,6 +79,7 @@ def model_class(name: str) -> type[Recommender]:
         module, _, attribute = BUILT_IN[name].partition(":")
         found: type[Recommender] = getattr(import_module(module), attribute)
         return found
+    load_plugins()
     if name in _registered:
         return _registered[name]
     for point in entry_points(group="graphrec.models"):

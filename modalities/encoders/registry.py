@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from modalities._base.errors import InputError, UnknownNameError
+from modalities._base.plugins import load_plugins
 from modalities.presets import find_preset, presets
 from modalities.protocol import Encoder, Fittable, Modality
 
@@ -148,10 +149,13 @@ def encoder_doc(family: str) -> str:
 
 def encoder_families() -> list[str]:
     """Names of all families: built in, registered, and announced by entry points."""
+    load_plugins()
     return [*FAMILIES, *sorted({*_REGISTERED, *_announced()} - set(FAMILIES))]
 
 
 def _factory(family: str, name: str) -> Factory:
+    if family not in FAMILIES:
+        load_plugins()
     if family in _REGISTERED:
         return _REGISTERED[family]
     if family in FAMILIES:

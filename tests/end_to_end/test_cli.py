@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -479,3 +480,36 @@ def test_a_study_whose_first_variant_fails_says_what_gains_are_over(
     assert code == 1
     assert "1 of 3 runs failed" in err
     assert "Gains are over model.k=3, since no run of model.k=31 has finished." in out
+
+
+def test_a_model_in_a_file_of_ones_own(data: Path, tmp_path: Path) -> None:
+    """The model of docs/models.md, trained by the workers of a study."""
+    docs = Path(__file__).parents[2] / "docs" / "models.md"
+    blocks = re.findall(r"```python\n(.*?)```", docs.read_text("utf-8"), re.DOTALL)
+    (tmp_path / "directau.py").write_text(next(b for b in blocks if "class DirectAU" in b))
+    plan = {
+        "name": "own",
+        "seeds": [0],
+        "base": {"model": {"name": "directau", "dim": 8}, "training": {"epochs": 1}},
+        "axes": {"model.layers": [1, 2]},
+    }
+    (tmp_path / "plan.yaml").write_text(json.dumps(plan))
+
+    def graphrec(*arguments: object) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", "graphrec", *map(str, arguments)]
+        return subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    study = ("ablate", "plan.yaml", "--data", data, "--out", "out", "--threads", 1)
+    unknown = graphrec(*study)
+    assert unknown.returncode == 1
+    assert "unknown model 'directau'" in unknown.stderr
+    done = graphrec("--plugin", "directau.py", *study)
+    assert done.returncode == 0, done.stderr
+    assert "model.layers=2" in done.stdout
+    (run, _) = sorted((tmp_path / "out").rglob("manifest.json"))
+    shown = graphrec("--plugin", "directau.py", "recommend", run.parent, "--user", "u1")
+    assert shown.returncode == 0, shown.stderr
+    broken = graphrec("--plugin", "direct.py", "models")
+    assert broken.returncode == 1
+    assert "direct.py': the file does not exist" in broken.stderr
+    assert "Traceback" not in broken.stderr

@@ -9,6 +9,7 @@ from graphrec.models.parts.base import Part
 from graphrec.models.registry import config_class
 from graphrec.models.validation import mapping, validated
 from modalities._base.errors import InputError, UnknownNameError
+from modalities._base.plugins import load_plugins
 
 KINDS = ("stream", "propagation", "item_graph", "fusion", "branch", "loss")
 _parts: dict[str, dict[str, type[Part]]] = {kind: {} for kind in KINDS}
@@ -50,6 +51,7 @@ def register_part(kind: str, name: str) -> Callable[[P], P]:
 
 def part_names(kind: str) -> list[str]:
     """The parts of a kind."""
+    load_plugins()
     return list(_parts[kind])
 
 
@@ -59,6 +61,8 @@ def part_class(kind: str, name: str) -> type[Part]:
     Raises:
         UnknownNameError: there is none; the nearest name is suggested.
     """
+    if name not in _parts[kind]:
+        load_plugins()
     if name not in _parts[kind]:
         raise UnknownNameError(kind.replace("_", " "), name, _parts[kind])
     return _parts[kind][name]
