@@ -42,10 +42,13 @@ def pdist_uniformity(x: Tensor, content: Tensor) -> Tensor:
     return (-2 * (torch.pdist(x).square() - 2 + 2 * similar)).exp().mean().log()
 
 
-def dense_contrast(first: Tensor, second: Tensor) -> Tensor:
-    """As written with whole matrices."""
+def dense_contrast(
+    first: Tensor, second: Tensor, temperature: float = 0.5, *, nodes: int | None = None
+) -> Tensor:
+    """As written with whole matrices; it knows no sampling of nodes."""
+    assert nodes is None
     a, b = normalised(first), normalised(second)
-    within, across = (a @ a.T / 0.5).exp(), (a @ b.T / 0.5).exp()
+    within, across = (a @ a.T / temperature).exp(), (a @ b.T / temperature).exp()
     below = within.sum(1) + across.sum(1) - within.diagonal()
     return -(across.diagonal() / below).log().mean()
 

@@ -121,7 +121,7 @@ def textbook(name: str) -> AbstractContextManager[Any]:
             (f"{module}.chosen_scores", gathered_scores),
             (f"{module}.AlphaRec._first", dense_users),
         ],
-        "mmhcl": [(f"{module}.node_contrast", lambda a, b, tau: dense_contrast(a, b))],
+        "mmhcl": [(f"{module}.node_contrast", dense_contrast)],
         "cm3": [
             (f"{module}.uniformity", pdist_uniformity),
             (f"{module}.calibrated_uniformity", pdist_calibrated),

@@ -73,7 +73,12 @@ class AlphaRec(Recommender):
 
     reference: ClassVar[Mapping[str, Any] | None] = {"user_mean": "all"}
     transferable: ClassVar[bool] = True
-    training_defaults: ClassVar[Mapping[str, Any]] = {"lr": 5e-4, "batch_size": 4096}
+    training_defaults: ClassVar[Mapping[str, Any]] = {
+        "lr": 5e-4,
+        "batch_size": 4096,
+        "epochs": 500,
+        "eval_every": 5,
+    }
 
     def __init__(
         self,

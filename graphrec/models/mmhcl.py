@@ -10,7 +10,7 @@ from torch import Tensor
 
 from graphrec.data.sampling import Batch, Sampling
 from graphrec.data.train_view import TrainView
-from graphrec.graphs.bipartite import user_item_adjacency, user_item_graph
+from graphrec.graphs.bipartite import user_item_graph
 from graphrec.graphs.hypergraph import HypergraphNorm, item_hypergraph, user_hypergraph
 from graphrec.graphs.knn import Ties
 from graphrec.models.base import Recommender, embedding_table, require_features
@@ -22,6 +22,8 @@ from graphrec.nn.propagation import propagate
 from graphrec.nn.similarity import normalised, pair_scores
 
 Backbone = Literal["lightgcn", "ngcf", "mf"]
+
+_NGCF: Mapping[str, Any] = {"dropout": 0.1, "slope": 0.01, "start": "linear"}
 
 
 class MMHCL(Recommender):
@@ -117,7 +119,7 @@ class MMHCL(Recommender):
         alike = dict.fromkeys(train.features, 1.0)
         self.neighbourhood = {"k": max(k - 1, 1), "modality_weights": alike, "ties": ties}
         self.anchor, self.contrast_nodes = anchor, contrast_nodes
-        self.graph = train.graph(user_item_adjacency if backbone == "ngcf" else user_item_graph)
+        self.graph = train.graph(user_item_graph)
         self.user_graph = train.graph(user_hypergraph) if user_contrast else None
         self.item_graph = (
             train.graph(item_hypergraph, k, hypergraph_norm, ties) if item_contrast else None
@@ -127,7 +129,7 @@ class MMHCL(Recommender):
         self.items = embedding_table(self.n_items, dim)
         self.user_nodes = embedding_table(self.n_users, dim) if user_contrast else None  # P_u
         self.item_nodes = embedding_table(self.n_items, dim) if item_contrast else None  # P_i
-        self.ngcf = NGCFPropagation(dim, layers) if backbone == "ngcf" else None
+        self.ngcf = NGCFPropagation(dim, layers, **_NGCF) if backbone == "ngcf" else None
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """BPR, the regulariser on fused rows, and a contrast for each side."""

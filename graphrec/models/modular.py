@@ -116,6 +116,8 @@ class Modular(Recommender):
         self.branches = _several("branch", plan, chosen["branches"])
         if len(set(_read(self.branches, "side"))) < len(self.branches):
             raise InputError(f"two of model.branches are of one side; use one: {', '.join(on)}")
+        near = [part.neighbourhood for part in (self.item_graph, *self.branches)]
+        self.neighbourhood = next(filter(None, near), {})
         self.terms = _several("loss", plan, chosen["losses"], "model.losses")
         if not any(_read(self.terms, "learns")):
             learning = [

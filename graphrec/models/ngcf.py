@@ -61,7 +61,13 @@ class NGCF(Recommender):
     """
 
     reference: ClassVar[Mapping[str, Any] | None] = {"variant": "faithful"}
-    training_defaults: ClassVar[Mapping[str, Any]] = {"lr": 1e-4}
+    training_defaults: ClassVar[Mapping[str, Any]] = {
+        "lr": 1e-4,
+        "batch_size": 1024,
+        "epochs": 400,
+        "eval_every": 10,
+        "patience": 5,
+    }
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ def slerp(first: Tensor, second: Tensor, p: Tensor) -> Tensor:
     Where the formula is 0 / 0 something near it takes its place, so that rows stay of unit length
     and gradients bounded: rows within 1e-3 of each other are interpolated along the line; rows
     within 1e-2 of opposite ones, between which no arc is the shortest, along a fixed half circle
-    that leaves `first` at a right angle.
+    that leaves `first` at a right angle and ends in its opposite. Two rows of zeros give zeros.
 
     Args:
         first: a, [..., d].
@@ -42,7 +42,8 @@ def slerp(first: Tensor, second: Tensor, p: Tensor) -> Tensor:
         tensor([[0.7071, 0.7071]])
     """
     apart, together = (first - second).square().sum(-1), (first + second).square().sum(-1)
-    close, opposite = apart < _CLOSE**2, together < _OPPOSITE**2
+    close = apart < _CLOSE**2
+    opposite = (together < _OPPOSITE**2) & ~close  # two rows of zeros are both
     degenerate = close | opposite
     chord, sum_ = (torch.where(degenerate, 1.0, x).sqrt() for x in (apart, together))
     angle = 2 * torch.atan2(chord, sum_)  # exact near 0 and pi, where arccos is not

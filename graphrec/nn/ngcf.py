@@ -12,13 +12,13 @@ from graphrec.graphs.graph import Graph
 from graphrec.nn.propagation import propagate
 from graphrec.nn.similarity import normalised
 
-SLOPE = 0.2
+Start = Literal["xavier", "linear"]
 
 
 class NGCFPropagation(nn.Module):
     r"""Layers of NGCF, their outputs side by side.
 
-    With S = A E^l and f = LeakyReLU of slope 0.2
+    With S = A E^l and f = LeakyReLU
 
     - two activations: E^(l+1) = f(S' W_1 + b_1) + f((E^l * S) W_2 + b_2)
     - one activation: E^(l+1) = f(S' W_1 + b_1 + (E^l * S) W_2 + b_2)
@@ -38,6 +38,9 @@ class NGCFPropagation(nn.Module):
         dropout: share of the elements of a layer's output that training sets to zero.
         node_dropout: share of the graph's entries that training leaves out, drawn anew at every
             step and the same for all layers; the others are scaled up.
+        slope: of f below 0.
+        start: of weights and biases: `xavier`, uniform, as in NGCF's code, or `linear`, as
+            `torch.nn.Linear` does.
 
     Shapes:
         input: x [N, d] and a graph [N, N]; output [N, (L + 1) d], or [R, (L + 1) d] for `rows`.
@@ -59,15 +62,16 @@ class NGCFPropagation(nn.Module):
         self_loop: bool = False,
         dropout: float = 0.0,
         node_dropout: float = 0.0,
+        slope: float = 0.2,
+        start: Start = "xavier",
     ) -> None:
         super().__init__()
         self.activations, self.self_loop = activations, self_loop
-        self.dropout, self.node_dropout = dropout, node_dropout
-        self.linear = nn.ParameterList(_xavier(dim, dim) for _ in range(layers))  # W_1
-        self.affinity = nn.ParameterList(_xavier(dim, dim) for _ in range(layers))  # W_2
-        columns = layers if bias else 0
-        self.linear_bias = nn.ParameterList(_xavier(1, dim) for _ in range(columns))
-        self.affinity_bias = nn.ParameterList(_xavier(1, dim) for _ in range(columns))
+        self.dropout, self.node_dropout, self.slope = dropout, node_dropout, slope
+        self.linear = _tables(layers, dim, dim, start)  # W_1
+        self.affinity = _tables(layers, dim, dim, start)  # W_2
+        self.linear_bias = _tables(layers if bias else 0, 1, dim, start)
+        self.affinity_bias = _tables(layers if bias else 0, 1, dim, start)
 
     def forward(self, graph: Graph, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """All layers of the nodes, or of `rows` only; the last layer is computed for those."""
@@ -90,9 +94,9 @@ class NGCFPropagation(nn.Module):
             linear = linear + self.linear_bias[layer]
             affinity = affinity + self.affinity_bias[layer]
         if self.activations == 2:
-            made = leaky_relu(linear, SLOPE) + leaky_relu(affinity, SLOPE)
+            made = leaky_relu(linear, self.slope) + leaky_relu(affinity, self.slope)
         else:
-            made = leaky_relu(linear + affinity, SLOPE)
+            made = leaky_relu(linear + affinity, self.slope)
         return dropout(made, self.dropout, self.training)
 
 
@@ -100,5 +104,11 @@ def _at(x: Tensor, rows: Tensor | None) -> Tensor:
     return x if rows is None else x[rows]
 
 
-def _xavier(rows: int, columns: int) -> nn.Parameter:
-    return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, columns)))
+def _tables(count: int, rows: int, columns: int, start: Start) -> nn.ParameterList:
+    tables = [torch.empty(rows, columns) for _ in range(count)]
+    for table in tables:
+        if start == "xavier":
+            nn.init.xavier_uniform_(table)
+        else:
+            table.uniform_(-(columns**-0.5), columns**-0.5)
+    return nn.ParameterList(nn.Parameter(table) for table in tables)

@@ -122,6 +122,25 @@ def test_absent_points_are_those_beside_them() -> None:
     assert third[:, 0].tolist() == [3, 2, 3, 0]
 
 
+@pytest.mark.parametrize("names", [["text"], ["image", "text"], ["image", "text", "audio"]])
+def test_an_item_without_content_has_no_stream(tiny_train: TrainView, names: list[str]) -> None:
+    random = torch.Generator().manual_seed(0)
+    present = torch.arange(6) != 4
+    features = {
+        name: Features(torch.randn(6, 5, generator=random) * present[:, None], present, "text", "z")
+        for name in names
+    }
+    users, items = tiny_train.users, tiny_train.items
+    train = TrainView.from_arrays(users, items, n_users=5, n_items=6, features=features)
+    model = CM3(train, dim=3, k=3, hidden=5)
+    for parameter in model.mixture.parameters():
+        torch.nn.init.normal_(parameter)
+    for p in (0.3, 0.5):
+        mixed = model.mixture(torch.full((6,), p))
+        assert not mixed[4].any()
+        torch.testing.assert_close(mixed[:4].norm(dim=1), torch.ones(4))
+
+
 def test_three_modalities_and_none(tiny_train: TrainView) -> None:
     random = torch.Generator().manual_seed(0)
     rows = torch.randn(6, 5, generator=random)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from graphrec.data.sampling import Batch, BatchSampler
-from graphrec.data.train_view import TrainView
+from graphrec.data.train_view import Features, TrainView
 from graphrec.models import Recommender, model_class, modular
 from graphrec.models.modular import Modular
 from graphrec.models.parts import KINDS, Part, Plan, State, part_class, part_names, registry
@@ -142,6 +142,19 @@ def test_presets_are_the_published_models_over_two_epochs(
         published, composed = (model.embeddings() for model in models)
         torch.testing.assert_close(composed.users, published.users, rtol=1e-7, atol=1e-9)
         torch.testing.assert_close(composed.items, published.items, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", list(PUBLISHED))
+def test_presets_place_new_items_as_published(tiny_train: TrainView, name: str) -> None:
+    text = torch.from_numpy(np.random.default_rng(1).normal(size=(3, 4))).float()
+    image = torch.from_numpy(np.random.default_rng(2).normal(size=(3, 3))).float()
+    known = torch.tensor([True, True, False])
+    new = {
+        "image": Features(image, torch.ones(3, dtype=torch.bool), "image", "new image"),
+        "text": Features(text * known.unsqueeze(1), known, "text", "new text"),
+    }
+    published, composed = (model.represent_items(new) for model in pair(name, tiny_train))
+    torch.testing.assert_close(composed, published, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", list(PUBLISHED))

@@ -114,6 +114,7 @@ def test_node_contrast_is_the_dense_formula(block: int) -> None:
     "loss",
     [
         lambda x, y: uniformity(x) + 0 * y.sum(),
+        alignment,
         lambda x, y: calibrated_uniformity(x, normalised(y), low=-1.0),
         lambda x, y: node_contrast(x, y, 0.3, block=2),
         lambda x, y: node_contrast(x, x + y, 0.3, block=3),

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from graphrec.data.train_view import Features
 from graphrec.nn.fusion import (
+    ProgressiveWeightCopying,
     SphericalMixture,
     StreamAttention,
     UserWeights,
@@ -78,6 +79,17 @@ def test_near_the_ends_of_the_arc_gradients_hold() -> None:
         assert torch.autograd.gradcheck(lambda x, y, p=p: slerp(x, y, p), (start, b), atol=1e-3)
 
 
+@pytest.mark.parametrize("p", [0.0, 0.3, 0.5, 1.0])
+def test_between_two_rows_of_zeros_lies_zero(p: float) -> None:
+    nothing = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
+    place = torch.tensor([p], dtype=torch.float64)
+    made = spherical_bezier([nothing] * 3, place)
+    assert not made.any()
+    made.sum().backward()
+    assert nothing.grad is not None
+    assert torch.isfinite(nothing.grad).all()
+
+
 def test_nested_interpolation() -> None:
     a, b, c = unit(5, 3, 0), unit(5, 3, 1), unit(5, 3, 2)
     p = torch.full((5,), 0.25, dtype=torch.float64)
@@ -121,7 +133,7 @@ def test_user_weights_multiply_blocks_side_by_side() -> None:
 
 @pytest.mark.parametrize(
     "fusion",
-    [WeightedSum(2), StreamAttention(3), UserWeights(4, 2)],
+    [WeightedSum(2), StreamAttention(3), UserWeights(4, 2), ProgressiveWeightCopying(4, 2, 3)],
     ids=lambda f: type(f).__name__,
 )
 def test_gradients_of_fusions_by_finite_differences(fusion: torch.nn.Module) -> None:

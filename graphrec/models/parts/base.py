@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -68,6 +68,8 @@ class Part(GraphModule):
 
     owns_items: ClassVar[bool] = False
     """Has a learnt row for each item, which a new item lacks."""
+    neighbourhood: Mapping[str, Any] = {}
+    """By what graph a new item finds its nearest, where the part knows; see `Recommender`."""
 
     def begin_epoch(self, epoch: int, noise: Noise) -> None:
         """Resample graphs or advance schedules before epoch `epoch`, counted from 0."""

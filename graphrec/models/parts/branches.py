@@ -80,3 +80,5 @@ class ItemHypergraph(Branch):
     ) -> None:
         require_features(plan.train, "branch 'item_hypergraph'")
         super().__init__(plan, plan.train.graph(item_hypergraph, k, norm, ties), layers)
+        alike = dict.fromkeys(plan.train.features, 1.0)
+        self.neighbourhood = {"k": max(k - 1, 1), "modality_weights": alike, "ties": ties}

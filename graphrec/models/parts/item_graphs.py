@@ -103,6 +103,7 @@ class KnnItemGraph(ItemGraph):
             mixed_knn_graph, shares, k=k, weights=weights, norm=norm, ties=ties
         )
         super().__init__(plan, graph, layers, applied)
+        self.neighbourhood = {"k": max(k - 1, 1), "modality_weights": shares, "ties": ties}
 
 
 @register_part("item_graph", "cooccurrence")
@@ -179,3 +180,4 @@ class MixedItemGraph(ItemGraph):
             share=share,
         )
         super().__init__(plan, graph, layers, applied)
+        self.neighbourhood = {"k": max(k - 1, 1), "modality_weights": shares, "ties": ties}
