@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from graphrec.models.cm3 import CM3
-from graphrec.models.lirdrec import LIRDRec
-from graphrec.models.mmhcl import MMHCL
+from graphrec.models import cm3, lirdrec, mmhcl
 
 LIGHTGCN = {
     "streams": {"identity": {}},
@@ -27,7 +25,7 @@ FREEDOM = {
     "losses": {"bpr": 1.0, "content": 1e-3},
 }
 
-MMHCL_ = {
+MMHCL = {
     "streams": {"identity": {}},
     "propagation": {"name": "lightgcn", "layers": 2},
     "item_graph": "none",
@@ -43,7 +41,7 @@ MMHCL_ = {
     "pool": "all",
 }
 
-CM3_ = {
+CM3 = {
     "streams": {"modalities": {}, "mixture": {}},
     "propagation": {"name": "lightgcn", "layers": 3, "readout": "sum"},
     "item_graph": {"name": "knn", "applied": "propagated"},
@@ -90,14 +88,14 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "recommended": RECOMMENDED,
     "lightgcn": LIGHTGCN,
     "freedom": FREEDOM,
-    "mmhcl": MMHCL_,
-    "cm3": CM3_,
+    "mmhcl": MMHCL,
+    "cm3": CM3,
     "lirdrec": LIRDREC,
 }
 
 TRAINING: Mapping[str, Mapping[str, Any]] = {
     "recommended": {"lr": 3e-3},
-    "mmhcl": MMHCL.training_defaults,
-    "cm3": CM3.training_defaults,
-    "lirdrec": LIRDRec.training_defaults,
+    "mmhcl": mmhcl.MMHCL.training_defaults,
+    "cm3": cm3.CM3.training_defaults,
+    "lirdrec": lirdrec.LIRDRec.training_defaults,
 }

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, leaky_relu
 
 from graphrec.graphs.graph import Graph
-from graphrec.nn.propagation import propagate
+from graphrec.nn.propagation import picked, propagate
 from graphrec.nn.similarity import normalised
 
 Start = Literal["xavier", "linear"]
@@ -77,17 +77,17 @@ class NGCFPropagation(nn.Module):
         """All layers of the nodes, or of `rows` only; the last layer is computed for those."""
         if self.training and self.node_dropout:
             graph = graph.dropout(self.node_dropout)
-        outputs = [_at(x, rows)]
+        outputs = [picked(x, rows)]
         layers = len(self.linear)
         for layer in range(layers):
             last = layer == layers - 1
             x = self._layer(graph, x, layer, rows if last else None)
-            outputs.append(normalised(x if last else _at(x, rows)))
+            outputs.append(normalised(x if last else picked(x, rows)))
         return torch.cat(outputs, 1)
 
     def _layer(self, graph: Graph, x: Tensor, layer: int, rows: Tensor | None) -> Tensor:
         side = propagate(graph, x, 1, rows, readout="last")
-        own = _at(x, rows)
+        own = picked(x, rows)
         linear = (side + own if self.self_loop else side) @ self.linear[layer]
         affinity = (own * side) @ self.affinity[layer]
         if len(self.linear_bias):
@@ -98,10 +98,6 @@ class NGCFPropagation(nn.Module):
         else:
             made = leaky_relu(linear + affinity, self.slope)
         return dropout(made, self.dropout, self.training)
-
-
-def _at(x: Tensor, rows: Tensor | None) -> Tensor:
-    return x if rows is None else x[rows]
 
 
 def _tables(count: int, rows: int, columns: int, start: Start) -> nn.ParameterList:

@@ -71,10 +71,10 @@ class _Propagate(torch.autograd.Function):
         ctx: Any, x: Tensor, graph: Graph, rows: Tensor | None, weights: list[float]
     ) -> Tensor:
         ctx.graph, ctx.rows, ctx.weights = graph, rows, weights
-        layer, total = x, _at(x, rows) * weights[0]
+        layer, total = x, picked(x, rows) * weights[0]
         for weight in weights[1:-1]:
             layer = graph.multiply(layer)
-            total.add_(_at(layer, rows), alpha=weight)
+            total.add_(picked(layer, rows), alpha=weight)
         if len(weights) > 1:
             last = graph if rows is None else graph.row_slice(rows)
             total.add_(last.multiply(layer), alpha=weights[-1])
@@ -93,7 +93,8 @@ class _Propagate(torch.autograd.Function):
         return flow, None, None, None
 
 
-def _at(layer: Tensor, rows: Tensor | None) -> Tensor:
+def picked(layer: Tensor, rows: Tensor | None) -> Tensor:
+    """Some rows of `layer` [N, d], or all of it."""
     return layer if rows is None else layer[rows]
 
 
