@@ -605,7 +605,10 @@ def main() -> None:
         if type(error).__module__.startswith("graphrec."):
             _fail(str(error))
         if out_of_memory(error):
-            _fail("memory ran out; lower model.dim or training.batch_size, or use less data")
+            _fail(
+                "memory ran out; lower training.batch_size, model.dim or another option that "
+                "sizes the model or a step (hidden, negatives, layers), or use less data"
+            )
         raise
 
 

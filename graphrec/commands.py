@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -272,7 +273,7 @@ def show_model(name: str) -> None:
             "option": f"model.{o.name}",
             "type": o.annotation,
             "default": _yaml(o.default),
-            "what": o.help,
+            "what": _in_yaml(o.help),
         }
         for o in model_options(model)
     ]
@@ -294,6 +295,11 @@ def _yaml(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
+def _in_yaml(text: str) -> str:
+    """Help in the words of a configuration, where a docstring's are Python's."""
+    return re.sub(r"\bNone\b", "null", text)
+
+
 def _show_parts(console: Console) -> None:
     for kind in KINDS:
         rows = []
@@ -306,7 +312,7 @@ def _show_parts(console: Console) -> None:
                     kind.replace("_", " "): f"  .{option.name}",
                     "type": option.annotation,
                     "default": _yaml(option.default),
-                    "what": option.help,
+                    "what": _in_yaml(option.help),
                 }
                 for option in model_options(part)
             ]

@@ -13,6 +13,7 @@ from graphrec.data.train_view import TrainView
 from graphrec.graphs.building import builder
 from graphrec.graphs.graph import Graph
 from graphrec.graphs.normalise import normalise
+from modalities._base.errors import InputError
 
 Adjacency = Literal["norm", "ngcf", "gcmc", "plain", "symmetric"]
 
@@ -93,6 +94,20 @@ def user_item_adjacency(train: TrainView, adjacency: Adjacency = "norm") -> Grap
     return Graph.from_scipy(made[adjacency](), symmetric=adjacency == "plain")
 
 
+def _largest_ratio(edges: int) -> float:
+    """The largest share to drop that keeps an edge, rounded down.
+
+    Example:
+        >>> _largest_ratio(420), _largest_ratio(10), _largest_ratio(1)
+        (0.9976, 0.899, 0.0)
+    """
+    digits = len(str(edges)) + 1
+    steps = 10**digits * (edges - 1) // edges
+    while int(edges * (1 - steps / 10**digits)) < 1:
+        steps -= 1
+    return steps / 10**digits
+
+
 class DegreePruner:
     r"""Keeps a share of the edges, preferring those between nodes of low degree.
 
@@ -102,6 +117,9 @@ class DegreePruner:
     Args:
         train: the training interactions.
         ratio: share of edges dropped, in [0, 1); 0 keeps the whole graph.
+
+    Raises:
+        InputError: no edge would be left.
 
     Source: FREEDOM, "A Tale of Two Graphs", 2023, arXiv 2211.06924.
 
@@ -117,6 +135,11 @@ class DegreePruner:
         self.users, self.items = train.edges
         self.shape = (train.n_users, train.n_items)
         self.n_kept = int(len(self.users) * (1 - ratio))
+        if ratio and len(self.users) and not self.n_kept:
+            raise InputError(
+                f"drop_ratio={ratio} leaves none of the {len(self.users)} edges of the user-item "
+                f"graph; the largest that keeps one is {_largest_ratio(len(self.users))}"
+            )
         user_degree = torch.bincount(self.users, minlength=train.n_users).double()
         item_degree = torch.bincount(self.items, minlength=train.n_items).double()
         self.log_weight = -0.5 * (user_degree[self.users].log() + item_degree[self.items].log())

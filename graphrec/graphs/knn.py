@@ -23,6 +23,7 @@ KnnNorm = Literal["rowdeg_both", "symmetric", "row", "none"]
 Ties = Literal["hash", "index"]
 
 _RESOLUTION = 1e-6
+_LEAST = 1e-30
 _HASH_BITS = 31
 _INVALID = torch.iinfo(torch.int64).min
 
@@ -211,7 +212,7 @@ def checked_modality_weights(
 
     Raises:
         UnknownNameError: a weight for a modality that is not in use.
-        InputError: a weight is negative or not a number, or all are zero.
+        InputError: a weight is negative, not a number or out of float32's reach, or all are zero.
     """
     if weights is None:
         return default_modality_weights({name: kinds[name] for name in names})
@@ -219,9 +220,11 @@ def checked_modality_weights(
         if name not in names:
             raise UnknownNameError("modality", name, names)
     shares = {name: float(weights.get(name, 0.0)) for name in names}
-    if not all(0 <= share < float("inf") for share in shares.values()) or not any(shares.values()):
+    sane = all(share == 0 or _LEAST <= share <= 1 / _LEAST for share in shares.values())
+    if not sane or not any(shares.values()):
         raise InputError(
-            f"modality weights must be 0 or more, and one above 0; got {dict(weights)}"
+            f"modality weights must be 0 or more, and one above 0 (between {_LEAST:g} and "
+            f"{1 / _LEAST:g}); got {dict(weights)}"
         )
     return shares
 

@@ -3,7 +3,6 @@
 from graphrec.models.base import Embeddings, NotInductiveError, Recommender
 from graphrec.models.registry import (
     Option,
-    config_class,
     model_class,
     model_names,
     model_options,
@@ -11,6 +10,7 @@ from graphrec.models.registry import (
     model_summary,
     register,
 )
+from graphrec.models.signature import config_class
 
 __all__ = [
     "Embeddings",

@@ -20,6 +20,7 @@ from graphrec.nn.projection import JoinedFeatures
 from graphrec.nn.propagation import propagate
 from graphrec.nn.ranking import SeenItems
 from graphrec.nn.similarity import chosen_scores, normalised, pair_scores
+from modalities._base.errors import InputError
 
 UserMean = Literal["all", "leave_one_out"]
 
@@ -52,7 +53,7 @@ class AlphaRec(Recommender):
         train: training interactions and at least one modality.
         dim: length of the vectors.
         layers: L.
-        hidden: h, width of the network; None: min(2048, 4.8e6 / (d + 64)), which keeps the
+        hidden: h, width of the mlp; None: min(2048, 4.8e6 / (d + 64)), which keeps the
             number of parameters alike for encoders of different d.
         network: `mlp`, or one `linear` layer without bias.
         temperature: tau. Published between 0.15 and 0.2.
@@ -62,7 +63,7 @@ class AlphaRec(Recommender):
             who has nothing else contributes 0 there).
 
     Raises:
-        InputError: the training data have no features.
+        InputError: the training data have no features, or `hidden` is given for a `linear` network.
 
     Example:
         >>> features = {"text": torch.eye(3)}
@@ -93,6 +94,11 @@ class AlphaRec(Recommender):
         user_mean: UserMean = "all",
     ) -> None:
         super().__init__(train)
+        if network == "linear" and hidden is not None:
+            raise InputError(
+                f"model.network=linear has one layer, so model.hidden={hidden} would change "
+                "nothing; leave model.hidden out (null) or use model.network=mlp"
+            )
         require_features(train, "AlphaRec")
         self.layers, self.temperature, self.user_mean = layers, temperature, user_mean
         self.sampling = Sampling(epoch="users", negatives=negatives, pool="all")  # type: ignore[misc]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +14,7 @@ from graphrec.data.sampling import Batch, Sampling
 from graphrec.data.train_view import Features, TrainView
 from graphrec.graphs.graph import Graph
 from graphrec.graphs.knn import mixed_knn_graph, modality_shares
+from graphrec.models.signature import check_options
 from graphrec.nn.ranking import Ranker, SeenItems, TopK, VectorRanker, topk_scores
 from graphrec.nn.similarity import all_scores
 from modalities._base.errors import InputError
@@ -85,7 +86,8 @@ class Recommender(GraphModule):
     _options: dict[str, Any]
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Remember the options, so that the model can be made again on a larger catalogue."""
+        """Check and remember the options: a model can be made again on a larger catalogue."""
+        check_options(cls, options)
         model = super().__new__(cls)
         object.__setattr__(model, "_options", options)
         return model
@@ -263,13 +265,29 @@ def node_rows(batch: Batch, n_users: int) -> tuple[Tensor, Tensor, Tensor, Tenso
     return nodes, places[:size], places[size : 2 * size], negatives
 
 
-def require_features(train: TrainView, model: str) -> None:
-    """Raise `InputError` unless the training data have item features."""
-    if not train.features:
-        raise InputError(
-            f"{model} needs item features and these data have none; "
-            "add a modality or name one in features.use"
+class NoFeaturesError(InputError):
+    """A model or part needs item features, and none are in use.
+
+    Args:
+        needing: the model or part.
+        unused: modalities that the data have and `features.use` leaves out.
+    """
+
+    def __init__(self, needing: str, unused: Sequence[str] = ()) -> None:
+        self.needing = needing
+        names = ", ".join(unused)
+        super().__init__(
+            f"{needing} needs item features and features.use names none; valid: {names}"
+            if unused
+            else f"{needing} needs item features and these data have none; add a modality, "
+            "see 'graphrec encode --help'"
         )
+
+
+def require_features(train: TrainView, model: str) -> None:
+    """Raise `NoFeaturesError` unless the training data have item features."""
+    if not train.features:
+        raise NoFeaturesError(model)
 
 
 def embedding_table(rows: int, dim: int, *, init: str = "xavier_uniform") -> nn.Parameter:

@@ -13,7 +13,7 @@ from graphrec.data.train_view import Features, TrainView
 from graphrec.graphs.bipartite import user_item_graph
 from graphrec.graphs.knn import KnnNorm, Ties, mixed_knn_graph, modality_shares
 from graphrec.models.base import Recommender, embedding_table, require_features
-from graphrec.models.options import Concentration, Depth, Size, Weight, checked_limits
+from graphrec.models.options import Concentration, Cosine, Depth, Size, Weight, checked_limits
 from graphrec.nn.contrast import alignment, calibrated_uniformity, uniformity
 from graphrec.nn.fusion import EvalMix, SphericalMixture, UserWeights
 from graphrec.nn.projection import ContentNetwork
@@ -48,10 +48,12 @@ class CM3(Recommender):
         item_layers: n, on the item-item graph.
         k: neighbours per item, the item itself included.
         hidden: width of the networks.
-        gamma: weight of the uniformities. Likewise 0.5.
-        alpha: of the Beta distribution. Likewise 0.5.
+        gamma: weight of the uniformities. The published settings are a grid; 0.5 was chosen without
+            looking at data.
+        alpha: of the Beta distribution. The published settings are a grid; 0.5 was chosen without
+            looking at data.
         s_min: least similarity that calibrates.
-        s_max: greatest. Likewise 1.
+        s_max: greatest. The published settings are a grid; 1 was chosen without looking at data.
         uniform_items: spread the batch's `negatives`, as the code does, or its `positives`.
         eval_mix: `mean`, p = 1/2; `last`, the draw of the last training step, as the code has it;
             or `sample`, one draw fixed by the seed.
@@ -83,8 +85,8 @@ class CM3(Recommender):
         hidden: Size = 256,
         gamma: Weight = 0.5,
         alpha: Concentration = 0.5,
-        s_min: float = 0.0,
-        s_max: float = 1.0,
+        s_min: Cosine = 0.0,
+        s_max: Cosine = 1.0,
         uniform_items: Literal["negatives", "positives"] = "negatives",
         eval_mix: EvalMix = "mean",
         modality_weights: Mapping[str, float] | None = None,

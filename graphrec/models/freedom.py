@@ -52,7 +52,8 @@ class FREEDOM(Recommender):
         k: neighbours per item, the item itself included.
         drop_ratio: rho. The published settings are a grid; 0.8 was chosen without looking at
             data.
-        content_weight: lambda. Likewise 1e-3.
+        content_weight: lambda. The published settings are a grid; 1e-3 was chosen without looking
+            at data.
         modality_weights: share of each modality in S, by name; None: images share 0.1, the
             others 0.9.
         variant: `faithful` fine-tunes the features X_m in the content loss (norm rowdeg_both),
@@ -68,7 +69,7 @@ class FREEDOM(Recommender):
     Example:
         >>> features = {"text": torch.eye(3)}
         >>> train = TrainView.from_arrays([0, 1], [0, 1], n_users=2, n_items=3, features=features)
-        >>> FREEDOM(train, dim=4, k=2).graph
+        >>> FREEDOM(train, dim=4, k=2, drop_ratio=0.5).graph
         Graph(5 x 5, 4 edges, density 0.16, symmetric)
     """
 

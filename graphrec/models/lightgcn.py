@@ -39,7 +39,8 @@ class LightGCN(Recommender):
         train: training interactions.
         dim: d, length of the embeddings.
         layers: L. The published settings are a grid; 3 was chosen without looking at data.
-        reg_weight: lambda. Likewise 1e-4.
+        reg_weight: lambda. The published settings are a grid; 1e-4 was chosen without looking at
+            data.
         variant: `faithful` to the MMRec code (norm, xavier_uniform), or `corrected` to the
             paper (l2, normal).
         reg: `norm` or `l2`; None: as the variant says.

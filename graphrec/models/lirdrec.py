@@ -48,8 +48,10 @@ class LIRDRec(Recommender):
         item_layers: n, on the item-item graph.
         k: neighbours per item, the item itself included.
         hidden: width of the networks.
-        reg_weight: lambda. Likewise 1e-4.
-        decay_weight: w_1 before the first epoch. Likewise 0.9.
+        reg_weight: lambda. The published settings are a grid; 1e-4 was chosen without looking at
+            data.
+        decay_weight: w_1 before the first epoch. The published settings are a grid; 0.9 was chosen
+            without looking at data.
         modality_weights: share of each modality in S; None: images share 0.1, the others 0.9.
         variant: `faithful` to the authors' code (dct_rows, attention copied), or `corrected`
             (no transform, logits copied).

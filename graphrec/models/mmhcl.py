@@ -14,13 +14,15 @@ from graphrec.graphs.bipartite import user_item_graph
 from graphrec.graphs.hypergraph import HypergraphNorm, item_hypergraph, user_hypergraph
 from graphrec.graphs.knn import Ties
 from graphrec.models.base import Recommender, embedding_table, require_features
-from graphrec.models.options import Depth, Size, Temperature, Weight
+from graphrec.models.options import Depth, Nodes, Size, Temperature, Weight
 from graphrec.nn.contrast import node_contrast
 from graphrec.nn.losses import bpr_loss, embedding_norm
 from graphrec.nn.ngcf import NGCFPropagation
 from graphrec.nn.propagation import propagate
 from graphrec.nn.similarity import normalised, pair_scores
+from modalities._base.errors import InputError
 
+_LAYERS = 2
 Backbone = Literal["lightgcn", "ngcf", "mf"]
 
 _NGCF: Mapping[str, Any] = {"dropout": 0.1, "slope": 0.01, "start": "linear"}
@@ -50,7 +52,7 @@ class MMHCL(Recommender):
     Args:
         train: training interactions and at least one modality.
         dim: d.
-        layers: of the backbone.
+        layers: of the backbone; `mf` has none.
         user_layers: L_u.
         item_layers: L_i.
         k: neighbours per item and modality, the item itself included.
@@ -62,12 +64,13 @@ class MMHCL(Recommender):
         anchor: what is contrasted with a hypergraph's vectors: the `fused` ones, as in the code,
             or the `first_order` Z, as the abstract reads.
         hypergraph_norm: see `graphrec.graphs.item_hypergraph`.
-        contrast_nodes: contrast this many nodes of each side, drawn anew at every step; None:
-            all, as published.
+        contrast_nodes: contrast this many nodes of each side, at least 2, drawn anew at every
+            step; None: all, as published.
         ties: order of equal cosines, `hash` or `index`.
 
     Raises:
-        InputError: the training data have no features.
+        InputError: the training data have no features and `item_contrast` is above 0, or `layers`
+            are given for the backbone `mf`.
 
     Example:
         >>> features = {"text": torch.eye(3)}
@@ -96,7 +99,7 @@ class MMHCL(Recommender):
         train: TrainView,
         *,
         dim: Size = 64,
-        layers: Depth = 2,
+        layers: Depth = _LAYERS,
         user_layers: Depth = 2,
         item_layers: Depth = 2,
         k: Size = 5,
@@ -107,11 +110,18 @@ class MMHCL(Recommender):
         backbone: Backbone = "lightgcn",
         anchor: Literal["fused", "first_order"] = "fused",
         hypergraph_norm: HypergraphNorm = "clique",
-        contrast_nodes: Size | None = None,
+        contrast_nodes: Nodes | None = None,
         ties: Ties = "hash",
     ) -> None:
         super().__init__(train)
-        require_features(train, "MMHCL")
+        if item_contrast:
+            require_features(train, "MMHCL with model.item_contrast above 0")
+        if backbone == "mf" and layers not in (0, _LAYERS):
+            raise InputError(
+                f"model.backbone=mf does not propagate, so model.layers={layers} would change "
+                f"nothing; leave model.layers at {_LAYERS} or 0, or use model.backbone=lightgcn "
+                "or ngcf"
+            )
         self.layers = layers if backbone != "mf" else 0
         self.user_layers, self.item_layers = user_layers, item_layers
         self.reg_weight, self.temperature = reg_weight, temperature

@@ -5,26 +5,50 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import chain
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import BeforeValidator, ValidationInfo
 from torch import Tensor, nn
 
 from graphrec.data.sampling import Batch, Sampling
 from graphrec.data.train_view import Features, TrainView
 from graphrec.models.base import Recommender
-from graphrec.models.options import Depth, Size
+from graphrec.models.options import Count, Size
 from graphrec.models.parts import Part, Plan, State, complete_part, part_class, part_names
 from graphrec.models.presets import PRESETS, TRAINING
-from graphrec.models.registry import config_class
+from graphrec.models.signature import config_class
 from graphrec.models.validation import mapping, validated
 from graphrec.nn.similarity import normalised
 from modalities._base.errors import InputError, UnknownNameError
 
 ONE = {"propagation": "propagation", "item_graph": "item_graph", "fusion": "fusion"}
 MANY = {"streams": "stream", "branches": "branch", "losses": "loss"}
-Chosen = bool | str | Mapping[str, Any]
-Several = Mapping[str, Any]
+
+
+def _one_form(value: Any, info: ValidationInfo) -> Any:
+    names = part_names(ONE[str(info.field_name)])
+    if isinstance(value, (str, Mapping)) or (value is False and "none" in names):
+        return value
+    off = ", or false" if "none" in names else ""
+    raise ValueError(
+        f"expected a part's name, or a mapping of its name and options{off}; "
+        f"valid names: {', '.join(names)}"
+    )
+
+
+def _many_form(value: Any, info: ValidationInfo) -> Any:
+    names = part_names(MANY[str(info.field_name)])
+    if isinstance(value, Mapping):
+        return value
+    raise ValueError(
+        f"expected a mapping of names to options, as in model.{info.field_name}.{names[0]}=true; "
+        f"valid names: {', '.join(names)}"
+    )
+
+
+Chosen = Annotated[bool | str | Mapping[str, Any], BeforeValidator(_one_form)]
+Several = Annotated[Mapping[str, Any], BeforeValidator(_many_form)]
 
 
 class Modular(Recommender):
@@ -43,10 +67,10 @@ class Modular(Recommender):
     those names compute.
 
     Where one part is chosen (`propagation`, `item_graph`, `fusion`), give its name, or a mapping
-    of `name` and its options; `false` is the part `none`. Where several are (`streams`,
-    `branches`, `losses`), give a mapping of names to options; `true` takes the defaults, `false`
-    or 0 leaves a part out, and a number is the weight of a loss. A run's `config.yaml` spells the
-    whole composition out: it starts from the preset `none`.
+    of `name` and its options; `false` is the part `none`, which all but `fusion` have. Where
+    several are (`streams`, `branches`, `losses`), give a mapping of names to options; `true` takes
+    the defaults, `false` or 0 leaves a part out, and a number is the weight of a loss. A run's
+    `config.yaml` spells the whole composition out: it starts from the preset `none`.
 
     Args:
         train: the training data.
@@ -92,7 +116,7 @@ class Modular(Recommender):
         losses: Several | None = None,
         score: Literal["dot", "cosine"] | None = None,
         epoch: Literal["interactions", "users"] | None = None,
-        negatives: Depth | None = None,
+        negatives: Count | None = None,
         pool: Literal["train_items", "all"] | None = None,
     ) -> None:
         arguments = locals()
@@ -151,6 +175,7 @@ class Modular(Recommender):
         for slot, kind in MANY.items():
             made[slot] = _complete_several(kind, slot, base[slot], given.get(slot, {}))
         came_from = origin or (None if name == "none" else name)
+        _refuse_idle_pruning(made["propagation"], PRESETS.get(came_from or name, {}))
         return {"preset": "none", "origin": came_from, **{key: made[key] for key in _SPELT}}
 
     @classmethod
@@ -272,6 +297,17 @@ def _named(part: Chosen, slot: str) -> dict[str, Any]:
         valid = ", ".join(part_names(ONE[slot]))
         raise InputError(f"model.{slot}.name must be one of {valid}; got {named['name']!r}")
     return named
+
+
+def _refuse_idle_pruning(propagation: Mapping[str, Any], preset: Mapping[str, Any]) -> None:
+    """A preset that prunes may be run without layers; pruning asked for may not."""
+    drop = propagation.get("drop_ratio", 0.0)
+    start = _named(preset.get("propagation", "none"), "propagation").get("drop_ratio", 0.0)
+    if propagation.get("layers") == 0 and drop not in (0.0, start):
+        raise InputError(
+            f"model.propagation.layers=0 uses no edges, so drop_ratio={drop} would change nothing; "
+            "use model.propagation.layers=1 or more, or model.propagation.drop_ratio=0"
+        )
 
 
 def _complete_several(kind: str, slot: str, base: Several, given: Several) -> dict[str, Any]:

@@ -11,18 +11,26 @@ from modalities._base.errors import InputError
 
 Variant = Literal["faithful", "corrected"]
 Init = Literal["xavier_uniform", "xavier_normal", "normal"]
-Size = Annotated[int, Field(ge=1)]
-Depth = Annotated[int, Field(ge=0)]
+Size = Annotated[int, Field(ge=1, le=1_000_000)]
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
+Depth = Annotated[int, Field(ge=0, le=1000)]
+Nodes = Annotated[int, Field(ge=2)]
+"""How many to contrast: one alone has nothing to differ from."""
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Temperature = Annotated[float, Field(gt=0)]
-Concentration = Annotated[float, Field(gt=0)]
+Cosine = Annotated[float, Field(ge=-1, le=1)]
+Temperature = Annotated[float, Field(ge=1e-4)]
+Concentration = Annotated[float, Field(ge=0.01, le=1e6)]
+"""Of a Beta distribution; draws of float32 follow it between these bounds."""
 T = TypeVar("T")
 
 __all__ = [
     "Concentration",
+    "Cosine",
+    "Count",
     "Depth",
     "Init",
+    "Nodes",
     "Regulariser",
     "Share",
     "Size",

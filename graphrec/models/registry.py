@@ -10,10 +10,10 @@ from importlib.metadata import entry_points
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, create_model
 from torch import nn
 
 from graphrec.models.base import Recommender
+from graphrec.models.signature import keywords
 from modalities._base.docs import argument_help
 from modalities._base.errors import InputError, UnknownNameError
 from modalities._base.plugins import load_plugins
@@ -91,20 +91,6 @@ def model_class(name: str) -> type[Recommender]:
     raise UnknownNameError("model", name, model_names())
 
 
-def config_class(model: type[nn.Module]) -> type[BaseModel]:
-    """The typed configuration of a model or part, from its constructor's keywords."""
-    hints = get_type_hints(model.__init__, include_extras=True)
-    fields: dict[str, Any] = {
-        parameter.name: (
-            hints.get(parameter.name, Any),
-            ... if parameter.default is parameter.empty else parameter.default,
-        )
-        for parameter in _keywords(model)
-    }
-    settings = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
-    return create_model(f"{model.__name__}Config", __config__=settings, **fields)
-
-
 def model_options(model: type[nn.Module]) -> list[Option]:
     """Name, type, default and help of each constructor keyword; help from the docstring."""
     texts = argument_help(inspect.getdoc(model) or "")
@@ -116,7 +102,7 @@ def model_options(model: type[nn.Module]) -> list[Option]:
             parameter.default,
             texts.get(parameter.name, ""),
         )
-        for parameter in _keywords(model)
+        for parameter in keywords(model)
     ]
 
 
@@ -133,9 +119,8 @@ def model_summary(model: type[Recommender]) -> str:
     return first.partition(": ")[2] or first
 
 
-def _keywords(model: type[nn.Module]) -> list[inspect.Parameter]:
-    parameters = list(inspect.signature(model.__init__).parameters.values())[2:]
-    return [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+def _bound(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _shown(hint: Any) -> str:
@@ -145,7 +130,7 @@ def _shown(hint: Any) -> str:
         bounds = [bound for field in hint.__metadata__ for bound in getattr(field, "metadata", ())]
         signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
         said = [
-            f"{sign} {getattr(bound, name):g}"
+            f"{sign} {_bound(getattr(bound, name))}"
             for bound in bounds
             for name, sign in signs.items()
             if hasattr(bound, name)

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from graphrec.evaluation.beyond import BEYOND, base_name, direction
 from graphrec.evaluation.cold_start import PREFIXES
 from graphrec.evaluation.evaluate import EvaluationOptions
-from graphrec.models.registry import config_class, model_class
+from graphrec.models.registry import model_class
+from graphrec.models.signature import config_class
 from graphrec.models.validation import mapping, reject_unknown, validated
 from modalities._base.errors import InputError, nearest
 from modalities._base.identity import digest
@@ -308,10 +309,12 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
     `features=[a,b]` is short for `features.use=[a,b]`. Names may go deeper, as in
     `features.text.transforms=[center,pca:128]` and `model.losses.bpr=1`. An option of what was a
     plain value before keeps it: `lightgcn` becomes `{name: lightgcn}`, 0.5 becomes
-    `{weight: 0.5}`; a plain value replaces options given before.
+    `{weight: 0.5}`; a plain value replaces options given before. An option of what `values` leave
+    out by `false` takes it in again.
 
     Raises:
-        InputError: an override that is not of that form.
+        InputError: an override that is not of that form, or an option of what an override before
+            it leaves out by `false`.
 
     Example:
         >>> apply_overrides({}, ["training.epochs=2", "features=[text]"])
@@ -320,6 +323,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
         {'features': {'text': {'transforms': ['l2']}}}
     """
     result = {key: mapping(value or {}, key) for key, value in values.items()}
+    left_out: set[str] = set()
     for override in overrides:
         key, equals, text = override.partition("=")
         key = "features.use" if key == "features" else key
@@ -331,8 +335,20 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
             )
         if not all(name.split(".")):
             raise InputError(f"override '{override}' has an empty name between its dots")
-        set_option(result, key, _yaml_value(override, text))
+        value = _yaml_value(override, text)
+        _refuse_option_of(left_out, key, override)
+        left_out = left_out | {key} if value is False else left_out - {key}
+        set_option(result, key, value)
     return result
+
+
+def _refuse_option_of(left_out: set[str], key: str, override: str) -> None:
+    for off in left_out:
+        if key.startswith(f"{off}."):
+            raise InputError(
+                f"'{off}=false' and '{override}' contradict each other: the first leaves out what "
+                "the second sets; give one of the two"
+            )
 
 
 def set_option(values: dict[str, Any], option: str, value: Any) -> None:

@@ -19,7 +19,7 @@ from graphrec.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate
 from graphrec.evaluation.held_out import HeldOut, held_out_valid
 from graphrec.evaluation.metrics import find_hits
 from graphrec.evaluation.test_split import open_test
-from graphrec.models.base import Recommender
+from graphrec.models.base import NoFeaturesError, Recommender
 from graphrec.models.registry import model_class
 from graphrec.nn.ranking import Ranker, VectorRanker
 from graphrec.training.checkpoint import load_checkpoint, restore_model
@@ -49,9 +49,13 @@ def train_run(
     """
     refuse_taken(out)
     train = training_view(dataset, experiment)
+    stored = list(dataset.features)
     dataset, learnt = fit_features(dataset, experiment.features, train)
     valid = _validation(dataset)
-    model = build_model(dataset, experiment)
+    try:
+        model = build_model(dataset, experiment)
+    except NoFeaturesError as error:
+        raise NoFeaturesError(error.needing, stored) from None
     if is_cold(experiment.training.metric):
         with _forked_random_state():
             _cold_metrics(model, dataset, valid, experiment)

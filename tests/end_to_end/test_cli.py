@@ -23,6 +23,7 @@ from graphrec.data.source import Source
 
 Call = Callable[..., tuple[int, str, str]]
 FAST = ["training.epochs=2", "training.batch_size=64", "model.dim=8"]
+TRAIN = ["train", "DATA", "--out", "RUN", "--model"]
 
 
 @pytest.fixture
@@ -158,7 +159,26 @@ def test_config_file_and_overrides(call: Call, data: Path, tmp_path: Path) -> No
         (["train", "DATA", "--model", "bpr", "--out", "RUN", "training.lr=inf"], "finite number"),
         (["train", "DATA", "--model", "bpr", "--out", "RUN", "features=[text,text]"], "twice"),
         (["train", "--resume", "RUN", "--out", "DATA"], "--out has no meaning with --resume"),
-        (["train", "DATA", "--model", "bpr", "--out", "RUN", "model.dim=10000000000"], "memory"),
+        (
+            [*TRAIN, "bpr", "model.dim=100000000000000000000"],
+            "model.dim: Input should be less than or equal to 1000000",
+        ),
+        (
+            [*TRAIN, "alpharec", "model.dim=1000000", "model.hidden=1000000"],
+            "memory ran out; lower training.batch_size, model.dim or another option",
+        ),
+        (
+            [*TRAIN, "freedom", "features=[]"],
+            "FREEDOM needs item features and features.use names none; valid: text",
+        ),
+        (
+            [*TRAIN, "cm3", "model.modality_weights.text=1e-320"],
+            "modality weights must be 0 or more, and one above 0 (between 1e-30 and 1e+30)",
+        ),
+        (
+            [*TRAIN, "modular", "model.item_graph=false", "model.item_graph.k=3"],
+            "contradict each other",
+        ),
         (["train", "DATA", "--model", "bpr", "--out", "DATA"], "already exists"),
         (["train", "--resume", "NOWHERE"], "not a run folder"),
         (["evaluate", "NOWHERE"], "not a run folder"),
@@ -202,6 +222,8 @@ def test_models_are_listed_with_their_options(call: Call) -> None:
     code, out, _ = call("models", "cm3")
     assert "As the published code computes it: model.eval_mix=last" in out
     assert "training.patience=10" in out
+    assert "null: images share 0.1" in out
+    assert "None" not in out
     code, out, _ = call("models", "modular")
     assert code == 0
     for name in ("mixture", "user_weights", "item_hypergraph", "calibrated_items", "Presets:"):

@@ -6,6 +6,7 @@ import torch
 
 from graphrec.data.train_view import TrainView
 from graphrec.graphs import DegreePruner, user_item_graph
+from modalities._base.errors import InputError
 
 
 def dense_normalised(
@@ -60,6 +61,16 @@ def test_same_generator_same_graph(tiny_train: TrainView) -> None:
     pruner = DegreePruner(tiny_train, 0.3)
     first, second = (pruner.sample(torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(first.to_dense(), second.to_dense())
+
+
+@pytest.mark.parametrize("edges", [1, 2, 9, 10, 420, 1000])
+def test_a_ratio_that_leaves_no_edge_is_refused_with_the_largest_that_does(edges: int) -> None:
+    train = TrainView.from_arrays([0] * edges, range(edges), n_users=1, n_items=edges)
+    with pytest.raises(InputError, match=f"leaves none of the {edges} edges") as error:
+        DegreePruner(train, 0.9999)
+    largest = float(str(error.value).rpartition(" ")[2])
+    assert largest >= 1 - 1.1 / edges
+    assert DegreePruner(train, largest).n_kept == 1
 
 
 @pytest.mark.parametrize("ratio", [-0.1, 1.0])

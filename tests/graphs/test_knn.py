@@ -129,7 +129,9 @@ def test_k_below_one() -> None:
         cosine_neighbours(torch.ones(2, 2), k=0)
 
 
-@pytest.mark.parametrize("weights", [{"image": -1.0}, {"image": 0.0}, {"image": float("nan")}])
+@pytest.mark.parametrize(
+    "weights", [{"image": value} for value in (-1.0, 0.0, float("nan"), 1e-320, 1e308)]
+)
 def test_weights_that_mean_nothing_are_refused(weights: dict[str, float]) -> None:
     with pytest.raises(InputError, match="modality weights must be 0 or more"):
         checked_modality_weights(weights, ["image", "text"], {"image": "image", "text": "text"})

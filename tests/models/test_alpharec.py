@@ -62,7 +62,8 @@ def test_vectors_and_loss_match_numpy(
     tiny_train: TrainView, names: list[str], network: Any
 ) -> None:
     train = tiny_train.using(names)
-    model = AlphaRec(train, dim=3, hidden=5, network=network)
+    hidden = 5 if network == "mlp" else None
+    model = AlphaRec(train, dim=3, hidden=hidden, network=network)
     z = dense(model, train)
     got = model.embeddings()
     np.testing.assert_allclose(torch.cat([got.users, got.items]), z, rtol=1e-4, atol=1e-5)
@@ -97,6 +98,8 @@ def test_published_settings_are_the_defaults(tiny_train: TrainView) -> None:
     assert (training.lr, training.batch_size) == (5e-4, 4096)
     sampling = AlphaRec(tiny_train).sampling
     assert (sampling.epoch, sampling.negatives, sampling.pool) == ("users", 256, "all")
+    with pytest.raises(InputError, match=r"hidden=512 would change nothing; .*network=mlp"):
+        AlphaRec(tiny_train, network="linear", hidden=512)
     with pytest.raises(InputError, match="needs item features"):
         AlphaRec(tiny_train.using([]))
 

@@ -10,6 +10,7 @@ from graphrec.data.sampling import Batch
 from graphrec.data.train_view import TrainView
 from graphrec.models.mmhcl import MMHCL
 from graphrec.training import Experiment
+from modalities._base.errors import InputError
 from tests.graphs.test_hypergraph import incidence, interactions, inverse
 
 BATCH = Batch(torch.tensor([0, 3, 1]), torch.tensor([1, 3, 3]), torch.tensor([[3], [0], [5]]))
@@ -74,6 +75,24 @@ def test_vectors_and_loss_match_numpy(tiny_train: TrainView, names: list[str], a
     )
     whole = contrast(first[1], second_i, 0.5)
     assert terms["contrast_item"] == pytest.approx(0.7 * whole, rel=1e-3)
+
+
+def test_layers_without_propagation_are_refused(tiny_train: TrainView) -> None:
+    with pytest.raises(InputError, match=r"layers=4 would change nothing; .*backbone=lightgcn or"):
+        MMHCL(tiny_train, dim=3, k=3, backbone="mf", layers=4)
+    spelt = Experiment.parse({"model": {"name": "mmhcl", "backbone": "mf", "k": 3}}).model.options
+    assert spelt["layers"] == 2
+    for layers in (0, 2):
+        assert MMHCL(tiny_train, **{**spelt, "layers": layers}).layers == 0
+
+
+def test_features_are_needed_by_the_item_hypergraph_alone(tiny_train: TrainView) -> None:
+    bare = tiny_train.using([])
+    with pytest.raises(InputError, match=r"item_contrast above 0 needs item features"):
+        MMHCL(bare, dim=3)
+    model = MMHCL(bare, dim=3, item_contrast=0.0)
+    assert set(model.loss(BATCH)) == {"bpr", "reg", "contrast_user"}
+    assert model.embeddings().items.shape == (6, 3)
 
 
 def test_a_side_without_weight_has_no_hypergraph(tiny_train: TrainView) -> None:

@@ -383,7 +383,7 @@ def test_every_option_of_every_part_is_documented(kind: str) -> None:
         ({"losses": {"bqr": 1}}, "unknown loss 'bqr'; did you mean 'bpr'"),
         ({"losses": {"bpr": -1}}, "model.losses.bpr.weight"),
         ({"losses": {"bpr": {"wieght": 1}}}, "did you mean 'model.losses.bpr.weight'"),
-        ({"losses": [1]}, "model.losses: Input should be a valid dictionary"),
+        ({"losses": [1]}, "model.losses: expected a mapping of names to options"),
         ({"losses": {"bpr": None}}, "model.losses.bpr has no value; give options, true, or false"),
         ({"losses": {"bpr": float("nan")}}, "model.losses.bpr.weight"),
         ({"losses": {"bpr": []}}, "model.losses.bpr' must hold key: value pairs"),
@@ -394,7 +394,21 @@ def test_every_option_of_every_part_is_documented(kind: str) -> None:
         ({"streams": {"modalities": {"use": ["text", "text"]}}}, "must name modalities"),
         ({"propagation": {"name": None}}, "model.propagation.name must be one of none, lightgcn"),
         ({"propagation": {"name": 5}}, "model.propagation.name must be one of"),
-        ({"fusion": False}, "unknown fusion 'none'"),
+        ({"fusion": False}, "model.fusion: expected a part's name, .* valid names: concat"),
+        ({"propagation": 3}, "or false; valid names: none, lightgcn, ngcf (got 3"),
+        ({"propagation": True}, "valid names: none, lightgcn, ngcf (got True"),
+        ({"item_graph": [1]}, "model.item_graph: expected .* none, knn, cooccurrence, mixed"),
+        ({"streams": "identity"}, "as in model.streams.identity=true; valid names: identity, mod"),
+        ({"propagation": {"layers": 0, "drop_ratio": 0.5}}, "drop_ratio=0.5 would change nothing"),
+        ({"propagation": {"drop_ratio": 0.99}}, "leaves none of the 11 edges"),
+        ({"losses": {"contrast_item": {"nodes": 1}}}, "nodes: .* greater than or equal to 2"),
+        ({"losses": {"calibrated_items": {"low": -2}}}, "calibrated_items.low"),
+        ({"losses": {"softmax": {"temperature": 1e-40}}}, "softmax.temperature"),
+        ({"negatives": 10**11}, "model.negatives"),
+        (
+            {"item_graph": {"name": "mixed", "k": 3, "how": "union", "share": 0.9}},
+            "share=0.9 weighs a convex mean .*how=convex",
+        ),
         ({"item_graph": {"k": 3, "layers": 0}}, "model.item_graph.layers"),
         ({"score": "cos"}, "model.score"),
         ({"dim": -3}, "model.dim"),
@@ -435,6 +449,20 @@ def test_bad_choices_are_refused_with_what_would_do(
 def test_content_needs_features(tiny_train: TrainView, options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="needs item features and these data have none"):
         Modular(tiny_train.using([]), dim=4, **options)
+
+
+def test_a_preset_that_prunes_may_have_no_layers(tiny_train: TrainView) -> None:
+    options = Modular.complete_options({"preset": "freedom", "propagation": {"layers": 0}})
+    assert Modular.complete_options(options) == options
+    assert options["propagation"]["drop_ratio"] == 0.8
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+@pytest.mark.parametrize("option", ["model.losses.reg", "model.losses.bpr.weight"])
+def test_no_numbers_reach_the_check_of_their_part(option: str, number: str) -> None:
+    values = apply_overrides({"model": {"name": "modular"}}, [f"{option}=.{number}"])
+    with pytest.raises(InputError, match=rf"weight: .*finite number \(got {number}\)"):
+        Experiment.parse(values)
 
 
 def test_every_preset_is_complete() -> None:

@@ -74,6 +74,15 @@ def test_overrides_of_another_form(override: str) -> None:
         apply_overrides({}, [override])
 
 
+def test_options_of_what_an_override_leaves_out() -> None:
+    with pytest.raises(InputError, match=r"item_graph=false' and 'model.item_graph.k=3' contradi"):
+        apply_overrides({}, ["model.item_graph=false", "model.item_graph.k=3"])
+    again = ["model.item_graph=false", "model.item_graph=knn", "model.item_graph.k=3"]
+    assert apply_overrides({}, again)["model"]["item_graph"] == {"name": "knn", "k": 3}
+    beside = apply_overrides({}, ["model.item_graph=false", "model.item_graphs.k=3"])
+    assert beside["model"]["item_graph"] is False
+
+
 def test_configuration_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         read_config(tmp_path / "none.yaml")

@@ -27,6 +27,8 @@ from modalities._base.errors import InputError
 Applied = Literal["identities", "propagated"]
 Shares = Mapping[str, float]
 
+_SHARE = 0.5
+
 
 class ItemGraph(Part):
     """Base: z + S^layers x, x being the items before propagation (`identities`) or z itself.
@@ -145,7 +147,7 @@ class MixedItemGraph(ItemGraph):
         modality_weights: share of each modality; None: images share 0.1, the others 0.9.
         measure: of shared users: `count`, `ochiai` or `pmi`.
         how: `union` of the edges, `convex` mean, or `max`.
-        share: of the co-occurrence graph in the convex mean.
+        share: of the co-occurrence graph, for `convex` only.
         weights: of the content graph: `binary` or `cosine`.
         norm: of the content graph: `rowdeg_both`, `symmetric`, `row` or `none`.
         ties: order of equal cosines, `hash` or `index`.
@@ -161,12 +163,18 @@ class MixedItemGraph(ItemGraph):
         modality_weights: Shares | None = None,
         measure: Measure = "ochiai",
         how: Literal["union", "convex", "max"] = "convex",
-        share: Annotated[float, Field(ge=0, le=1)] = 0.5,
+        share: Annotated[float, Field(ge=0, le=1)] = _SHARE,
         weights: Weights = "binary",
         norm: KnnNorm = "rowdeg_both",
         ties: Ties = "hash",
     ) -> None:
         require_features(plan.train, "item graph 'mixed'")
+        if how != "convex" and share != _SHARE:
+            raise InputError(
+                f"model.item_graph.share={share} weighs a convex mean and would change nothing in "
+                f"how={how}; leave model.item_graph.share at {_SHARE} or use "
+                "model.item_graph.how=convex"
+            )
         shares = modality_shares(plan.train, modality_weights)
         graph = plan.train.graph(
             mixed_item_graph,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from graphrec.models.parts.base import Part
-from graphrec.models.registry import config_class
+from graphrec.models.signature import config_class
 from graphrec.models.validation import mapping, validated
 from modalities._base.errors import InputError, UnknownNameError
 from modalities._base.plugins import load_plugins

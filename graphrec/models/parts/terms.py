@@ -9,7 +9,14 @@ from torch import Tensor, nn
 
 from graphrec.data.sampling import Batch
 from graphrec.models.base import require_features
-from graphrec.models.options import Regulariser, Size, Temperature, Weight, checked_limits
+from graphrec.models.options import (
+    Cosine,
+    Nodes,
+    Regulariser,
+    Temperature,
+    Weight,
+    checked_limits,
+)
 from graphrec.models.parts.base import Part, Plan, State
 from graphrec.models.parts.registry import register_part
 from graphrec.nn.contrast import (
@@ -191,8 +198,8 @@ class CalibratedItemsTerm(Term):
         weight: Weight = 0.25,
         spread: Spread = "negatives",
         content: str = "features",
-        low: float = 0.0,
-        high: float = 1.0,
+        low: Cosine = 0.0,
+        high: Cosine = 1.0,
     ) -> None:
         super().__init__(weight, needs_negatives=spread == "negatives")
         self.spread, self.content = spread, content
@@ -370,7 +377,7 @@ class UserContrastTerm(ContrastTerm):
         weight: Weight = 0.3,
         temperature: Temperature = 0.5,
         anchor: Literal["fused", "first_order"] = "fused",
-        nodes: Size | None = None,
+        nodes: Nodes | None = None,
     ) -> None:
         super().__init__(plan, "user", weight, temperature, anchor, nodes)
 
@@ -394,7 +401,7 @@ class ItemContrastTerm(ContrastTerm):
         weight: Weight = 0.7,
         temperature: Temperature = 0.5,
         anchor: Literal["fused", "first_order"] = "fused",
-        nodes: Size | None = None,
+        nodes: Nodes | None = None,
     ) -> None:
         super().__init__(plan, "item", weight, temperature, anchor, nodes)
 
