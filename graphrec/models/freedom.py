@@ -109,9 +109,10 @@ class FREEDOM(Recommender):
 
         self.users = embedding_table(self.n_users, dim)
         self.items = embedding_table(self.n_items, dim)
-        self.modalities = tuple(train.features)
+        projected = train.features if content_weight else {}
+        self.modalities = tuple(projected)
         self.projections = nn.ModuleList(
-            FeatureProjection(features, dim, freeze=freeze) for features in train.features.values()
+            FeatureProjection(features, dim, freeze=freeze) for features in projected.values()
         )
 
     def begin_epoch(self, epoch: int) -> None:

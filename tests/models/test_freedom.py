@@ -138,6 +138,12 @@ def test_one_modality_alone(tiny_train: TrainView, batch: Batch) -> None:
     assert model.item_graph.to_dense()[4].abs().sum() == 0  # item 4 has no text
 
 
+def test_without_content_losses_no_content_is_learnt(tiny_train: TrainView, batch: Batch) -> None:
+    model = FREEDOM(tiny_train, dim=4, k=2, content_weight=0.0)
+    assert set(model.loss(batch)) == {"bpr"}
+    assert {name for name, _ in model.named_parameters()} == {"users", "items"}
+
+
 def test_without_features_or_with_a_wrong_weight(tiny_train: TrainView) -> None:
     with pytest.raises(InputError, match="needs item features"):
         FREEDOM(tiny_train.using([]))

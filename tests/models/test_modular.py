@@ -10,9 +10,18 @@ from torch import Tensor
 
 from graphrec.data.sampling import Batch, BatchSampler
 from graphrec.data.train_view import Features, TrainView
-from graphrec.models import Recommender, model_class, modular
+from graphrec.models import Recommender, model_class
 from graphrec.models.modular import Modular
-from graphrec.models.parts import KINDS, Part, Plan, State, part_class, part_names, registry
+from graphrec.models.parts import (
+    KINDS,
+    Part,
+    Plan,
+    State,
+    composition,
+    part_class,
+    part_names,
+    registry,
+)
 from graphrec.models.parts.registry import register_part
 from graphrec.models.parts.terms import Term
 from graphrec.models.presets import PRESETS
@@ -201,7 +210,7 @@ def test_a_composition_spelt_out_does_not_change_with_its_preset(
     spelt = Modular.complete_options({"preset": "freedom", "losses": {"content": 0}})
     assert (spelt["preset"], spelt["origin"]) == ("none", "freedom")
     later = {**PRESETS["freedom"], "streams": {"identity": {}, "modalities": {}}}
-    monkeypatch.setattr(modular, "PRESETS", {**PRESETS, "freedom": later})
+    monkeypatch.setattr(composition, "PRESETS", {**PRESETS, "freedom": later})
     assert Modular.complete_options(spelt) == spelt
     assert Modular.training_settings({**spelt, "origin": "cm3"}) == {"patience": 10}
 
