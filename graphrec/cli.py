@@ -86,9 +86,22 @@ Encode = Annotated[
 ]
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from graphrec._version import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def _common(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
     plugin: Annotated[
         list[str] | None,
         typer.Option(
@@ -98,11 +111,6 @@ def _common(
         ),
     ] = None,
 ) -> None:
-    if version:
-        from graphrec._version import __version__
-
-        typer.echo(__version__)
-        raise typer.Exit
     if plugin:
         from modalities._base.plugins import add_plugins
 

@@ -144,8 +144,9 @@ def compare_runs(
     if len(groups) > 1 and not anyway:
         raise InputError(_why_not(groups))
     named = {str(Path(key)): value for key, value in (labels or {}).items()}
+    wanted = tuple(dict.fromkeys(metrics))
     return [
-        _compared(group, tuple(metrics), split, base, named, test, single=len(groups) == 1)
+        _compared(group, wanted, split, base, named, test, single=len(groups) == 1)
         for group in groups
     ]
 
@@ -360,7 +361,7 @@ def _users(run: Run, split: str, metrics: Sequence[str]) -> pl.DataFrame:
         )
     for metric in metrics:
         if metric not in table.columns:
-            known = [name for name in table.columns if name not in ("split", "user")]
+            known = [*run.metrics[split], *set(table.columns) - {"split", "user"}]
             raise UnknownNameError(f"metric of '{run.path}'", metric, known)
     if metrics:
         table = table.filter(pl.any_horizontal(pl.col(metrics).is_not_null()))
@@ -420,7 +421,8 @@ def _notes(
             "drawn, and are marked only where the interval leaves out 0."
         )
     single = [variant.label for variant in variants if len(variant.seeds) == 1]
-    if single:
+    intervals = [score.low for variant in variants for score in variant.scores.values()]
+    if single and any(low is not None for low in intervals):
         notes.append(
             f"One seed only ({', '.join(single)}): intervals are over users, and nothing is "
             "claimed about other seeds."

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from graphrec.data.splits import METHODS, check_split_options
 from graphrec.evaluation.cold_start import PREFIXES, is_cold
 from graphrec.models.validation import mapping, reject_unknown, validated
-from graphrec.training.config import Experiment, read_config, set_option
+from graphrec.training.config import Experiment, read_config, set_options
 from modalities._base.errors import InputError, UnknownNameError
 from modalities._base.identity import digest
 from modalities.corruptions import SPOILING, spoiling
@@ -366,9 +366,8 @@ def _shown(value: Any) -> str:
 def _values(study: _Study, settings: Options, seed: int) -> Options:
     values: dict[str, Any] = copy.deepcopy(study.base)
     values["data"] = {**values.get("data", {}), "path": study.data}
-    for option, value in {**settings, "training.seed": seed}.items():
-        if option not in SPOILING:
-            set_option(values, option, value)
+    options = {**settings, "training.seed": seed}
+    set_options(values, (pair for pair in options.items() if pair[0] not in SPOILING))
     _spoil(values, settings, study)
     return values
 

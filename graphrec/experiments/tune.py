@@ -16,7 +16,7 @@ from graphrec.experiments.folder import refuse_other_work
 from graphrec.experiments.plan import SECTIONS
 from graphrec.models.validation import mapping, reject_unknown, validated
 from graphrec.serving.run import load_run
-from graphrec.training.config import Experiment, read_config, set_option
+from graphrec.training.config import Experiment, read_config, set_options
 from graphrec.training.train import resume_run, train_run
 from graphrec.training.trainer import EpochReport, TrainingError
 from modalities._base.errors import InputError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FORMAT = "graphrec.tuning"
 VERSION = 1
+_FAILURES = (InputError, TrainingError, RuntimeError, MemoryError)
 Tell = Callable[[str], None]
 
 
@@ -134,8 +135,7 @@ class Tuning:
             name: dict(mapping(section, f"base.{name}")) for name, section in self.base.items()
         }
         values["data"] = {**values.get("data", {}), "path": str(Path(self.data).resolve())}
-        for option, value in options.items():
-            set_option(values, option, value)
+        set_options(values, options.items())
         return Experiment.parse(values)
 
 
@@ -187,10 +187,16 @@ def tune(tuning: Tuning, folder: Path, *, tell: Tell = lambda line: None) -> Fou
 
     def objective(trial: optuna.Trial) -> float:
         options = {name: _drawn(trial, name, space) for name, space in tuning.space.items()}
-        return _trained(tuning.experiment(options), dataset, folder, trial)
+        try:
+            return _trained(tuning.experiment(options), dataset, folder, trial)
+        except _FAILURES as error:
+            trial.set_user_attr("reason", (str(error).splitlines() or [type(error).__name__])[0])
+            raise
 
     def report(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         said = f"{trial.value:.4f}" if trial.value is not None else trial.state.name.lower()
+        if "reason" in trial.user_attrs:
+            said = f"failed ({trial.user_attrs['reason']})"
         options = ", ".join(f"{name}={value}" for name, value in trial.params.items())
         tell(f"[{trial.number + 1}, {(time.monotonic() - began) / 60:.1f} min] {said}: {options}")
         if _done(study):
@@ -204,7 +210,7 @@ def tune(tuning: Tuning, folder: Path, *, tell: Tell = lambda line: None) -> Fou
             n_trials=left,
             timeout=None if tuning.minutes is None else 60 * tuning.minutes,
             callbacks=[report],
-            catch=(InputError, TrainingError, RuntimeError, MemoryError),
+            catch=_FAILURES,
         )
     return _found(study, tuning)
 
@@ -218,7 +224,7 @@ def _study(tuning: Tuning, folder: Path) -> optuna.Study:
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
     _claim(tuning, folder)
-    optuna.logging.set_verbosity(logging.WARNING)
+    optuna.logging.set_verbosity(logging.ERROR)
     path = str(folder / "journal.jsonl")
     storage = JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
     study = optuna.create_study(

@@ -94,11 +94,7 @@ class AlphaRec(Recommender):
         user_mean: UserMean = "all",
     ) -> None:
         super().__init__(train)
-        if network == "linear" and hidden is not None:
-            raise InputError(
-                f"model.network=linear has one layer, so model.hidden={hidden} would change "
-                "nothing; leave model.hidden out (null) or use model.network=mlp"
-            )
+        self.complete_options({"network": network, "hidden": hidden})
         require_features(train, "AlphaRec")
         self.layers, self.temperature, self.user_mean = layers, temperature, user_mean
         self.sampling = Sampling(epoch="users", negatives=negatives, pool="all")  # type: ignore[misc]
@@ -115,6 +111,17 @@ class AlphaRec(Recommender):
         else:
             wide = hidden or min(2048, max(1, int(_PARAMETERS / (width + 64))))
             self.first, self.second = nn.Linear(width, wide), nn.Linear(wide, dim)
+
+    @classmethod
+    def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """The options as they are; a width of a network that has none is refused."""
+        hidden = options.get("hidden")
+        if options.get("network") == "linear" and hidden is not None:
+            raise InputError(
+                f"model.network=linear has one layer, so model.hidden={hidden} would change "
+                "nothing; leave model.hidden out (null) or use model.network=mlp"
+            )
+        return options
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Each positive against its negatives, by cosine."""

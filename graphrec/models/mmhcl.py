@@ -20,9 +20,7 @@ from graphrec.nn.losses import bpr_loss, embedding_norm
 from graphrec.nn.ngcf import NGCFPropagation
 from graphrec.nn.propagation import propagate
 from graphrec.nn.similarity import normalised, pair_scores
-from modalities._base.errors import InputError
 
-_LAYERS = 2
 Backbone = Literal["lightgcn", "ngcf", "mf"]
 
 _NGCF: Mapping[str, Any] = {"dropout": 0.1, "slope": 0.01, "start": "linear"}
@@ -69,8 +67,7 @@ class MMHCL(Recommender):
         ties: order of equal cosines, `hash` or `index`.
 
     Raises:
-        InputError: the training data have no features and `item_contrast` is above 0, or `layers`
-            are given for the backbone `mf`.
+        InputError: the training data have no features and `item_contrast` is above 0.
 
     Example:
         >>> features = {"text": torch.eye(3)}
@@ -99,7 +96,7 @@ class MMHCL(Recommender):
         train: TrainView,
         *,
         dim: Size = 64,
-        layers: Depth = _LAYERS,
+        layers: Depth = 2,
         user_layers: Depth = 2,
         item_layers: Depth = 2,
         k: Size = 5,
@@ -116,12 +113,6 @@ class MMHCL(Recommender):
         super().__init__(train)
         if item_contrast:
             require_features(train, "MMHCL with model.item_contrast above 0")
-        if backbone == "mf" and layers not in (0, _LAYERS):
-            raise InputError(
-                f"model.backbone=mf does not propagate, so model.layers={layers} would change "
-                f"nothing; leave model.layers at {_LAYERS} or 0, or use model.backbone=lightgcn "
-                "or ngcf"
-            )
         self.layers = layers if backbone != "mf" else 0
         self.user_layers, self.item_layers = user_layers, item_layers
         self.reg_weight, self.temperature = reg_weight, temperature

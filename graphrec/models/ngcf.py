@@ -66,7 +66,7 @@ class NGCF(Recommender):
         "batch_size": 1024,
         "epochs": 400,
         "eval_every": 10,
-        "patience": 5,
+        "patience": 4,  # the fifth validation without gain ends it
     }
 
     def __init__(

@@ -54,12 +54,20 @@ def register(name: str, model: type[Recommender]) -> None:
     `graphrec.models`: `name = "package.module:Class"`. A file that calls this is named to the
     command line by `graphrec --plugin FILE`.
 
+    A class that replaces an earlier one of its own name and module, as a notebook's cell does when
+    it is run again, takes its place.
+
     Raises:
         InputError: the name is taken by another model.
     """
-    if name in BUILT_IN or _registered.get(name, model) is not model:
+    if name in BUILT_IN or not is_same(_registered.get(name, model), model):
         raise InputError(f"a model named '{name}' is registered already; choose another name")
     _registered[name] = model
+
+
+def is_same(one: type, other: type) -> bool:
+    """Whether two classes are one, or made by the same lines run twice."""
+    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
 def model_names() -> list[str]:
@@ -88,7 +96,8 @@ def model_class(name: str) -> type[Recommender]:
             if not (isinstance(loaded, type) and issubclass(loaded, Recommender)):
                 raise InputError(f"entry point '{name}' ({point.value}) is not a Recommender class")
             return loaded
-    raise UnknownNameError("model", name, model_names())
+    hint = "; a file with one of your own is named by 'graphrec --plugin FILE'"
+    raise UnknownNameError("model", name, model_names(), hint)
 
 
 def model_options(model: type[nn.Module]) -> list[Option]:

@@ -31,13 +31,7 @@ def config_class(model: type[nn.Module]) -> type[BaseModel]:
 
 def _make_config(model: type[nn.Module]) -> type[BaseModel]:
     hints = get_type_hints(model.__init__, include_extras=True)
-    fields: dict[str, Any] = {
-        parameter.name: (
-            hints.get(parameter.name, Any),
-            ... if parameter.default is parameter.empty else parameter.default,
-        )
-        for parameter in keywords(model)
-    }
+    fields: dict[str, Any] = {p.name: _field(p, hints.get(p.name, Any)) for p in keywords(model)}
     settings = ConfigDict(
         extra="forbid",
         protected_namespaces=(),
@@ -47,11 +41,19 @@ def _make_config(model: type[nn.Module]) -> type[BaseModel]:
     return create_model(f"{model.__name__}Config", __config__=settings, **fields)
 
 
+def _field(parameter: inspect.Parameter, hint: Any) -> tuple[Any, Any]:
+    """Type and default; a default of None is valid, whatever the annotation says."""
+    if parameter.default is parameter.empty:
+        return hint, ...
+    return (hint | None if parameter.default is None else hint), parameter.default
+
+
 def check_options(model: type[nn.Module], options: Mapping[str, Any]) -> None:
     """Raise `InputError` unless each option is what its annotation says.
 
-    Names that the constructor does not have, or lacks, are left to Python, and a constructor whose
-    annotations make no configuration is left unchecked.
+    Names that the constructor does not have, or lacks, are left to Python, a constructor whose
+    annotations make no configuration is left unchecked, and what goes through `**` is checked
+    against the next class that has a constructor.
 
     Example:
         >>> from graphrec.models.lightgcn import LightGCN
@@ -60,23 +62,26 @@ def check_options(model: type[nn.Module], options: Mapping[str, Any]) -> None:
         modalities._base.errors.InputError: model.variant: Input should be 'faithful' or \
 'corrected' (got 'fathful')
     """
-    section = _config_class(model) if options else None
-    if section is None:
-        return
-    fields = section.model_fields
-    known = {name: value for name, value in options.items() if name in fields}
-    if any(field.is_required() and name not in known for name, field in fields.items()):
-        return
-    made = validated(section, known, "model", "model.")
-    for name, value in known.items():
-        _refuse_converted(name, value, type(getattr(made, name)))
+    passed_on = dict(options)
+    for owner in model.__mro__:
+        if not passed_on or "__init__" not in vars(owner):
+            continue
+        section = _config_class(owner)
+        known = {name: passed_on.pop(name) for name in section.model_fields if name in passed_on}
+        if not any(f.is_required() and n not in known for n, f in section.model_fields.items()):
+            made = validated(section, known, "model", "model.")
+            for name, value in known.items():
+                _refuse_converted(name, value, type(getattr(made, name)))
+        kinds = [p.kind for p in inspect.signature(vars(owner)["__init__"]).parameters.values()]
+        if inspect.Parameter.VAR_KEYWORD not in kinds:
+            return
 
 
-def _config_class(model: type[nn.Module]) -> type[BaseModel] | None:
+def _config_class(model: type[nn.Module]) -> type[BaseModel]:
     try:
         return config_class(model)
     except Exception:  # whatever a third party's annotations hold, its model can be made
-        return None
+        return create_model("Unchecked")
 
 
 def _refuse_converted(name: str, value: Any, kind: type) -> None:

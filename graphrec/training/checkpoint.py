@@ -132,7 +132,11 @@ def restore_model(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise InputError(f"the checkpoint does not fit the model: {error}") from None
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"the checkpoint does not fit the model, which another version of graphrec, or of the "
+            f"model's own code, may have made; train it again ({reason})"
+        ) from None
 
 
 def _packed(name: str, value: Any) -> tuple[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -323,7 +323,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
         {'features': {'text': {'transforms': ['l2']}}}
     """
     result = {key: mapping(value or {}, key) for key, value in values.items()}
-    left_out: set[str] = set()
+    given = []
     for override in overrides:
         key, equals, text = override.partition("=")
         key = "features.use" if key == "features" else key
@@ -335,20 +335,35 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
             )
         if not all(name.split(".")):
             raise InputError(f"override '{override}' has an empty name between its dots")
-        value = _yaml_value(override, text)
-        _refuse_option_of(left_out, key, override)
-        left_out = left_out | {key} if value is False else left_out - {key}
-        set_option(result, key, value)
+        given.append((key, _yaml_value(override, text)))
+    set_options(result, given)
     return result
 
 
-def _refuse_option_of(left_out: set[str], key: str, override: str) -> None:
-    for off in left_out:
-        if key.startswith(f"{off}."):
-            raise InputError(
-                f"'{off}=false' and '{override}' contradict each other: the first leaves out what "
-                "the second sets; give one of the two"
-            )
+def set_options(values: dict[str, Any], options: Iterable[tuple[str, Any]]) -> None:
+    """Set dotted options in nested values, in order and in place; see `set_option`.
+
+    Raises:
+        InputError: an option of what one before it leaves out by `false`.
+
+    Example:
+        >>> set_options({}, [("model.fusion", False), ("model.fusion.copied", "none")])
+        Traceback (most recent call last):
+        ...
+        modalities._base.errors.InputError: 'model.fusion=false' and 'model.fusion.copied=none' ...
+    """
+    left_out: set[str] = set()
+    for option, value in options:
+        for off in left_out:
+            if option.startswith(f"{off}."):
+                raise InputError(
+                    f"'{off}=false' and '{option}={value}' contradict each other: the first leaves "
+                    "out what the second sets; give one of the two"
+                )
+        left_out = {off for off in left_out if not f"{off}.".startswith(f"{option}.")}
+        if value is False:
+            left_out.add(option)
+        set_option(values, option, value)
 
 
 def set_option(values: dict[str, Any], option: str, value: Any) -> None:

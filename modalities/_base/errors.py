@@ -17,18 +17,19 @@ class UnknownNameError(InputError):
         kind: what the name stands for, such as "model".
         name: the name that came.
         choices: the valid names.
+        hint: more to say.
 
     Example:
         >>> print(UnknownNameError("model", "lightgnc", ["bpr", "lightgcn"]))
         unknown model 'lightgnc'; did you mean 'lightgcn'? Valid: bpr, lightgcn
     """
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, choices: Iterable[str], hint: str = "") -> None:
         valid = sorted(choices)
         near = nearest(name, valid)
-        hint = f" did you mean '{near}'?" if near else ""
+        meant = f" did you mean '{near}'?" if near else ""
         listed = ", ".join(valid) if valid else "none"
-        super().__init__(f"unknown {kind} '{name}';{hint} Valid: {listed}")
+        super().__init__(f"unknown {kind} '{name}';{meant} Valid: {listed}{hint}")
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:

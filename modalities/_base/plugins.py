@@ -32,9 +32,10 @@ def add_plugins(names: Iterable[str]) -> None:
     Raises:
         InputError: a file does not exist, or one of them cannot be imported.
     """
-    given = [str(Path(name).resolve()) if name.endswith(".py") else name for name in names]
-    os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*_named(), *given]))
-    load_plugins()
+    given = list(dict.fromkeys([*_named(), *map(_full, names)]))
+    for name in given:
+        _load(name)
+    os.environ[VARIABLE] = os.pathsep.join(given)
 
 
 def load_plugins() -> None:
@@ -48,7 +49,12 @@ def load_plugins() -> None:
 
 
 def _named() -> list[str]:
-    return [name for name in os.environ.get(VARIABLE, "").split(os.pathsep) if name]
+    listed = (name.strip() for name in os.environ.get(VARIABLE, "").split(os.pathsep))
+    return [_full(name) for name in listed if name]
+
+
+def _full(name: str) -> str:
+    return str(Path(name).resolve()) if name.endswith(".py") else name
 
 
 @cache
@@ -65,10 +71,11 @@ def _load(name: str) -> None:
     except InputError as error:
         _begun.discard(name)
         raise InputError(f"plugin '{name}': {error}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         _begun.discard(name)
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"plugin '{name}' cannot be imported: {reason}") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        hint = "" if name.endswith(".py") else " (the name of a file must end in .py)"
+        raise InputError(f"plugin '{name}' cannot be imported: {reason}{hint}") from error
 
 
 def _from_file(path: Path) -> None:

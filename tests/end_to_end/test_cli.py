@@ -525,12 +525,15 @@ def test_a_model_in_a_file_of_ones_own(data: Path, tmp_path: Path) -> None:
     unknown = graphrec(*study)
     assert unknown.returncode == 1
     assert "unknown model 'directau'" in unknown.stderr
+    assert "graphrec --plugin FILE" in unknown.stderr
     done = graphrec("--plugin", "directau.py", *study)
     assert done.returncode == 0, done.stderr
     assert "model.layers=2" in done.stdout
     (run, _) = sorted((tmp_path / "out").rglob("manifest.json"))
     shown = graphrec("--plugin", "directau.py", "recommend", run.parent, "--user", "u1")
     assert shown.returncode == 0, shown.stderr
+    version = graphrec("--version")
+    assert (version.returncode, version.stdout.count(".")) == (0, 2)
     broken = graphrec("--plugin", "direct.py", "models")
     assert broken.returncode == 1
     assert "direct.py': the file does not exist" in broken.stderr

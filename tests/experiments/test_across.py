@@ -57,6 +57,26 @@ def test_gains_are_put_together_split_by_split(comparisons: list[Comparison]) ->
     assert " | ".join(rows[0]) in text
 
 
+def test_splits_together_know_which_way_is_better(small_dataset: Dataset, tmp_path: Path) -> None:
+    runs = [
+        graphrec.train(
+            small_dataset.split_by("k-fold", folds=3, fold=fold),
+            model,
+            tmp_path / f"{model}-{fold}",
+            training={"metric": "recall@5"},
+            evaluation={"metrics": ["recall", "gini"], "ks": [5]},
+            progress=False,
+        )
+        for fold in range(2)
+        for model in ("popularity", "random")
+    ]
+    (found,) = across_splits(compare_runs(runs, metrics=["gini@5"], anyway=True))
+    popular, fair = (found.variants[name]["gini@5"].scores for name in ("popularity", "random"))
+    assert sum(fair) < sum(popular)
+    assert list(found.variants) == ["random", "popularity"]
+    assert not found.variants["random"]["gini@5"].gains
+
+
 def test_one_split_is_not_put_together(comparisons: list[Comparison]) -> None:
     assert not across_splits(comparisons[:1])
     assert not across_splits([comparisons[0], comparisons[0]])

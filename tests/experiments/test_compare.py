@@ -133,10 +133,13 @@ def test_metrics_know_which_way_is_better(small_dataset: Dataset, tmp_path: Path
     console.print(tables([found], console))
     rows = list(csv.DictReader(io.StringIO(render([found], "csv"))))
     assert (rows[0]["metric"], rows[0]["low"], rows[0]["gain"]) == ("gini@5", "", "")
-    (alone,) = compare_runs(runs, metrics=["gini@5"])
-    assert not any("Gains" in note for note in alone.notes)
+    (alone,) = compare_runs(runs, metrics=["gini@5", "gini@5"])
+    assert alone.metrics == ("gini@5",)
+    assert not any("Gains" in note or "One seed" in note for note in alone.notes)
     with pytest.raises(InputError, match=r"unknown metric of .*'coverage@7'; did you mean"):
         compare_runs(runs, metrics=["coverage@7"])
+    with pytest.raises(InputError, match=r"'giny@5'; did you mean 'gini@5'.*recall@5"):
+        compare_runs(runs, metrics=["giny@5"])
 
 
 def test_what_cannot_be_compared_is_refused(

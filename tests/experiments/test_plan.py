@@ -277,3 +277,16 @@ def test_what_the_data_lack_is_said_before_anything_runs(
     base = {"data": str(tmp_path / "data"), "base": named, "axes": {"model": ["bpr"]}}
     with pytest.raises(InputError, match=message):
         StudyPlan.parse({**base, **given}).check_data()
+
+
+def test_a_part_left_out_cannot_have_an_option() -> None:
+    axes = {"model.item_graph": [False, "knn"], "model.item_graph.k": [5, 10]}
+    base = {"model": {"name": "modular", "preset": "freedom"}}
+    with pytest.raises(InputError, match=r"item_graph=false' and '.*k=5' contradict each other"):
+        StudyPlan.parse({"data": "d", "base": base, "axes": axes})
+
+
+def test_contradictions_are_told_before_anything_runs() -> None:
+    axes = {"model.network": ["mlp", "linear"], "model.hidden": [None, 16]}
+    with pytest.raises(InputError, match=r"hidden=16': model\.network=linear has one layer"):
+        StudyPlan.parse({"data": "d", "base": {"model": {"name": "alpharec"}}, "axes": axes})

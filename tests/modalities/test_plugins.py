@@ -55,14 +55,31 @@ def test_the_environment_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "constant-of-the-environment" in encoder_families()
 
 
-def test_what_cannot_be_imported_is_told(tmp_path: Path) -> None:
+def test_one_file_under_two_spellings_is_one_plugin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(ENCODER.format(name="constant-of-two-spellings"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VARIABLE, f" mine.py {os.pathsep}{os.pathsep}")
+    add_plugins([str(file)])
+    assert file.with_suffix(".log").read_text() == "imported\n"
+    assert os.environ[VARIABLE] == str(file)
+
+
+def test_what_cannot_be_imported_is_told_and_forgotten(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     with pytest.raises(InputError, match=r"plugin '.*mine.py': the file does not exist"):
         add_plugins([str(file)])
-    file.write_text("1 / 0")
-    with pytest.raises(InputError, match=r"mine.py' cannot be imported: ZeroDivisionError"):
-        load_plugins()
-    file.write_text("")
     load_plugins()
-    with pytest.raises(InputError, match=r"plugin 'no_such_module' cannot be imported: ModuleNot"):
+    file.write_text("raise ValueError('one\\ntwo')")
+    with pytest.raises(InputError, match=r"mine.py' cannot be imported: ValueError: one two$"):
+        add_plugins([str(file)])
+    file.write_text("raise SystemExit(3)")
+    with pytest.raises(InputError, match="SystemExit: 3"):
+        add_plugins([str(file)])
+    file.write_text("")
+    add_plugins([str(file)])
+    with pytest.raises(InputError, match=r"plugin 'no_such_module' cannot be .*must end in \.py"):
         add_plugins(["no_such_module"])
+    assert os.environ[VARIABLE] == str(file)

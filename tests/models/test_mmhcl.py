@@ -77,15 +77,6 @@ def test_vectors_and_loss_match_numpy(tiny_train: TrainView, names: list[str], a
     assert terms["contrast_item"] == pytest.approx(0.7 * whole, rel=1e-3)
 
 
-def test_layers_without_propagation_are_refused(tiny_train: TrainView) -> None:
-    with pytest.raises(InputError, match=r"layers=4 would change nothing; .*backbone=lightgcn or"):
-        MMHCL(tiny_train, dim=3, k=3, backbone="mf", layers=4)
-    spelt = Experiment.parse({"model": {"name": "mmhcl", "backbone": "mf", "k": 3}}).model.options
-    assert spelt["layers"] == 2
-    for layers in (0, 2):
-        assert MMHCL(tiny_train, **{**spelt, "layers": layers}).layers == 0
-
-
 def test_features_are_needed_by_the_item_hypergraph_alone(tiny_train: TrainView) -> None:
     bare = tiny_train.using([])
     with pytest.raises(InputError, match=r"item_contrast above 0 needs item features"):

@@ -166,6 +166,14 @@ def test_presets_place_new_items_as_published(tiny_train: TrainView, name: str) 
     torch.testing.assert_close(composed, published, rtol=1e-7, atol=1e-9)
 
 
+def test_new_items_are_placed_by_the_graph_in_use(tiny_train: TrainView) -> None:
+    for item_graph in ("knn", "mixed"):
+        model = Modular(tiny_train, item_graph={"name": item_graph, "k": 3, "ties": "index"})
+        assert (model.neighbourhood["k"], model.neighbourhood["ties"]) == (2, "index")
+    bare: dict[str, Any] = {"item_graph": False, "branches": {"item_hypergraph": False}}
+    assert not Modular(tiny_train, **bare).neighbourhood
+
+
 @pytest.mark.parametrize("name", list(PUBLISHED))
 def test_presets_train_as_published(name: str) -> None:
     settings = Experiment.parse({"model": {"name": "modular", "preset": name}}).training
@@ -408,16 +416,11 @@ def test_every_option_of_every_part_is_documented(kind: str) -> None:
         ({"propagation": True}, "valid names: none, lightgcn, ngcf (got True"),
         ({"item_graph": [1]}, "model.item_graph: expected .* none, knn, cooccurrence, mixed"),
         ({"streams": "identity"}, "as in model.streams.identity=true; valid names: identity, mod"),
-        ({"propagation": {"layers": 0, "drop_ratio": 0.5}}, "drop_ratio=0.5 would change nothing"),
         ({"propagation": {"drop_ratio": 0.99}}, "leaves none of the 11 edges"),
         ({"losses": {"contrast_item": {"nodes": 1}}}, "nodes: .* greater than or equal to 2"),
         ({"losses": {"calibrated_items": {"low": -2}}}, "calibrated_items.low"),
         ({"losses": {"softmax": {"temperature": 1e-40}}}, "softmax.temperature"),
         ({"negatives": 10**11}, "model.negatives"),
-        (
-            {"item_graph": {"name": "mixed", "k": 3, "how": "union", "share": 0.9}},
-            "share=0.9 weighs a convex mean .*how=convex",
-        ),
         ({"item_graph": {"k": 3, "layers": 0}}, "model.item_graph.layers"),
         ({"score": "cos"}, "model.score"),
         ({"dim": -3}, "model.dim"),

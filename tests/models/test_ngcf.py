@@ -131,7 +131,7 @@ def test_all_parameters_can_be_regularised(tiny_train: TrainView) -> None:
 def test_published_settings_are_the_defaults(tiny_train: TrainView) -> None:
     training = Experiment.parse({"model": {"name": "ngcf"}}).training
     assert (training.lr, training.batch_size, training.epochs) == (1e-4, 1024, 400)
-    assert (training.eval_every, training.patience) == (10, 5)
+    assert (training.eval_every, training.patience) == (10, 4)
     given = Experiment.parse({"model": {"name": "ngcf"}, "training": {"lr": 0.1}})
     assert given.training.lr == 0.1
     assert Experiment.parse(given.to_dict()) == given

@@ -14,6 +14,8 @@ from graphrec.models.lightgcn import LightGCN
 from graphrec.models.options import Size
 from modalities._base.errors import InputError
 
+NOTHING: Any = None
+
 NAN = float("nan")
 
 
@@ -125,3 +127,23 @@ def test_copies_are_not_checked(tiny_train: TrainView) -> None:
 
 def test_a_configuration_is_made_once() -> None:
     assert config_class(LightGCN) is config_class(LightGCN)
+
+
+def test_options_that_a_subclass_passes_on_are_checked(tiny_train: TrainView) -> None:
+    class Sub(LightGCN):
+        def __init__(self, train: TrainView, *, dim: int = 8, **options: Any) -> None:
+            super().__init__(train, dim=dim, **options)
+
+    assert Sub(tiny_train, layers=1).layers == 1
+    with pytest.raises(InputError, match=r"model.variant: .*'corrected' \(got 'fathful'\)"):
+        Sub(tiny_train, variant="fathful")
+
+
+def test_a_default_of_none_needs_no_annotation(tiny_train: TrainView) -> None:
+    class Loose(LightGCN):
+        def __init__(self, train: TrainView, *, size: int = NOTHING) -> None:
+            super().__init__(train, dim=4)
+
+    assert Loose(tiny_train, size=None).n_users == 5  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"model\.size"):
+        Loose(tiny_train, size="wide")  # type: ignore[arg-type]

@@ -189,7 +189,7 @@ def _read_metadata(
                 f"'{path}' holds no metadata in {tally.lines:,} lines ({tally.malformed:,} of "
                 "them no JSON objects): expected asin or parent_asin"
             )
-        if reviews == tally.lines:
+        if reviews == tally.lines - tally.malformed:
             raise InputError(
                 f"'{path}' holds reviews, not metadata: every line names a reviewer; are reviews "
                 "and metadata swapped?"

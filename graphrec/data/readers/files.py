@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import zlib
@@ -101,16 +102,25 @@ def read_table(
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"cannot read '{path}': {first}") from None
-    _refuse_repeated(table.columns, path)
+    _refuse_repeated(source, separator, quote, path)
     return table
 
 
-def _refuse_repeated(columns: Sequence[str], path: Path) -> None:
-    """Polars gives the second of two equal names an ending."""
-    for column in columns:
-        name, ending, _ = column.rpartition("_duplicated_")
-        if ending and name in columns:
+def _refuse_repeated(
+    source: Path | io.BytesIO, separator: str, quote: str | None, path: Path
+) -> None:
+    """Of columns with one name Polars keeps the first and renames the others without a word."""
+    first = source.getvalue() if isinstance(source, io.BytesIO) else _first_line(source)
+    header = first.splitlines()[0].decode("utf-8-sig", "replace").strip("\r\n")
+    names = next(csv.reader([header], delimiter=separator)) if quote else header.split(separator)
+    for name in filter(None, names):
+        if names.count(name) > 1:
             raise InputError(f"'{path}' has two columns named '{name}'; rename one of them")
+
+
+def _first_line(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.readline()
 
 
 def _quoted_header(source: Path | io.BytesIO) -> bool:

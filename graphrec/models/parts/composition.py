@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ValidationInfo
@@ -75,7 +76,6 @@ def complete_composition(given: Mapping[str, Any]) -> dict[str, Any]:
     for slot, kind in MANY.items():
         made[slot] = _complete_several(kind, slot, base[slot], given.get(slot, {}))
     came_from = origin or (None if name == "none" else name)
-    _refuse_idle_pruning(made["propagation"], PRESETS.get(came_from or name, {}))
     return {"preset": "none", "origin": came_from, **{key: made[key] for key in SPELT}}
 
 
@@ -95,17 +95,6 @@ def _named(part: Chosen, slot: str) -> dict[str, Any]:
         valid = ", ".join(part_names(ONE[slot]))
         raise InputError(f"model.{slot}.name must be one of {valid}; got {named['name']!r}")
     return named
-
-
-def _refuse_idle_pruning(propagation: Mapping[str, Any], preset: Mapping[str, Any]) -> None:
-    """A preset that prunes may be run without layers; pruning asked for may not."""
-    drop = propagation.get("drop_ratio", 0.0)
-    start = _named(preset.get("propagation", "none"), "propagation").get("drop_ratio", 0.0)
-    if propagation.get("layers") == 0 and drop not in (0.0, start):
-        raise InputError(
-            f"model.propagation.layers=0 uses no edges, so drop_ratio={drop} would change nothing; "
-            "use model.propagation.layers=1 or more, or model.propagation.drop_ratio=0"
-        )
 
 
 def _complete_several(kind: str, slot: str, base: Several, given: Several) -> dict[str, Any]:
@@ -128,8 +117,8 @@ def _weighed(options: Any, kind: str, slot: str) -> Any:
     """Options of a part as a mapping, or False where it is left out."""
     if options is True:
         return {}
-    if isinstance(options, (int, float)) and (kind == "loss" or options == 0):
-        return {"weight": options} if options else False
+    if isinstance(options, Real) and (kind == "loss" or options == 0):
+        return {"weight": float(options)} if options else False
     if options is None:
         raise InputError(f"model.{slot} has no value; give options, true, or false to leave it out")
     return mapping(options, f"model.{slot}")

@@ -27,8 +27,6 @@ from modalities._base.errors import InputError
 Applied = Literal["identities", "propagated"]
 Shares = Mapping[str, float]
 
-_SHARE = 0.5
-
 
 class ItemGraph(Part):
     """Base: z + S^layers x, x being the items before propagation (`identities`) or z itself.
@@ -163,18 +161,12 @@ class MixedItemGraph(ItemGraph):
         modality_weights: Shares | None = None,
         measure: Measure = "ochiai",
         how: Literal["union", "convex", "max"] = "convex",
-        share: Annotated[float, Field(ge=0, le=1)] = _SHARE,
+        share: Annotated[float, Field(ge=0, le=1)] = 0.5,
         weights: Weights = "binary",
         norm: KnnNorm = "rowdeg_both",
         ties: Ties = "hash",
     ) -> None:
         require_features(plan.train, "item graph 'mixed'")
-        if how != "convex" and share != _SHARE:
-            raise InputError(
-                f"model.item_graph.share={share} weighs a convex mean and would change nothing in "
-                f"how={how}; leave model.item_graph.share at {_SHARE} or use "
-                "model.item_graph.how=convex"
-            )
         shares = modality_shares(plan.train, modality_weights)
         graph = plan.train.graph(
             mixed_item_graph,

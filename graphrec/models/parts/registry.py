@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from graphrec.models.parts.base import Part
+from graphrec.models.registry import is_same
 from graphrec.models.signature import config_class
 from graphrec.models.validation import mapping, validated
 from modalities._base.errors import InputError, UnknownNameError
@@ -41,7 +42,7 @@ def register_part(kind: str, name: str) -> Callable[[P], P]:
     def register(part: P) -> P:
         if kind == "loss" and "weight" not in config_class(part).model_fields:
             raise InputError(f"loss '{name}' needs an option 'weight'; derive it from Term")
-        if _parts[kind].get(name, part) is not part:
+        if not is_same(_parts[kind].get(name, part), part):
             raise InputError(f"a {kind} named '{name}' is registered already; choose another name")
         _parts[kind][name] = part
         return part

@@ -207,6 +207,9 @@ def test_swapped_and_foreign_files(tmp_path: Path) -> None:
         read_amazon(metadata, reviews)
     with pytest.raises(InputError, match=r"r.json' holds reviews, not metadata.*swapped"):
         read_amazon(reviews, reviews)
+    broken = save(tmp_path / "b.json", [*REVIEWS["2014"], "oops"])
+    with pytest.raises(InputError, match=r"b.json' holds reviews, not metadata"):
+        read_amazon(reviews, broken)
     other = save(tmp_path / "o.json", [{"a": 1}, "oops"])
     with pytest.raises(InputError, match=r"o.json' holds no metadata in 2 lines \(1 of them"):
         read_amazon(reviews, other)

@@ -70,6 +70,13 @@ def test_a_repeated_column_is_refused(tmp_path: Path) -> None:
         read_tables(tmp_path / "e.csv")
 
 
+def test_nameless_columns_and_names_like_those_of_polars_are_read(tmp_path: Path) -> None:
+    (tmp_path / "e.csv").write_text("user,item,,,note,note_duplicated_0\na,b,,,c,d\n")
+    assert read_tables(tmp_path / "e.csv").interactions.select("user", "item").rows() == [
+        ("a", "b")
+    ]
+
+
 def test_integer_ids_merge_spellings() -> None:
     frame = pl.DataFrame({"user": ["01", "1"], "item": ["7", "007"]})
     assert read_tables(frame, integer_ids=True).interactions["user"].to_list() == ["1", "1"]
