@@ -1,8 +1,10 @@
-"""The Python of the documentation runs."""
+"""The Python of the documentation runs, and its tables are up to date."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from graphrec.models import registry as models
 from graphrec.models.parts import registry as parts
 from modalities.encoders import registry as encoders
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
 BLOCKS = {
     page.name: re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     for page in sorted(DOCS.glob("*.md"))
@@ -37,3 +40,11 @@ def test_the_worked_examples_are_short() -> None:
     )
     assert len(model.splitlines()) < 60
     assert all(blocks for blocks in BLOCKS.values())
+
+
+def test_tables_are_those_of_the_committed_figures() -> None:
+    script = ROOT / "benchmarks" / "tables.py"
+    done = subprocess.run(
+        [sys.executable, script, "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
