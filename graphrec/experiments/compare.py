@@ -306,7 +306,8 @@ def _label(run: Run, rivals: Sequence[Run]) -> str:
     name = str(run.config["model"]["name"])
     mine, others = _described(run), [_described(rival) for rival in rivals]
     differing = [key for key in mine if any(other.get(key) != mine[key] for other in others)]
-    said = [f"{key}={mine[key]}" for key in differing if key not in _NOT_A_CHOICE]
+    shown = {key: "null" if mine[key] is None else mine[key] for key in differing}
+    said = [f"{key}={value}" for key, value in shown.items() if key not in _NOT_A_CHOICE]
     return f"{name} ({', '.join(said)})" if said else name
 
 
