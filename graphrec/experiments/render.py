@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -72,10 +72,7 @@ def _table(one: Comparison, places: Sequence[int]) -> Table:
     for column in columns:
         table.add_column(header[column], justify="right" if column else "left", overflow="fold")
     for variant in one.variants:
-        cells = [escape(cell) for cell in _cells(one, variant)]
-        for place, metric in enumerate(one.metrics):
-            if one.best(metric) == variant.label:
-                cells[2 + 2 * place] = f"[bold]{cells[2 + 2 * place]}[/]"
+        cells = _marked(one, variant, escape, "[bold]{}[/]")
         table.add_row(*(cells[column] for column in columns))
     return table
 
@@ -89,11 +86,8 @@ def _markdown(one: Comparison) -> str:
     names = _header(one)
     lines = ["| " + " | ".join(names) + " |", "|-|" + "-:|" * (len(names) - 1)]
     for variant in one.variants:
-        cells = _cells(one, variant)
-        for place, metric in enumerate(one.metrics):
-            if one.best(metric) == variant.label:
-                cells[2 + 2 * place] = f"**{cells[2 + 2 * place]}**"
-        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+        cells = _marked(one, variant, lambda cell: cell.replace("|", r"\|"), "**{}**")
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([f"**{_title(one)}**", "", *lines, "", *one.notes])
 
 
@@ -117,10 +111,7 @@ def _latex(one: Comparison) -> str:
         r"\midrule",
     ]
     for variant in one.variants:
-        cells = [_escaped(cell) for cell in _cells(one, variant)]
-        for place, metric in enumerate(one.metrics):
-            if one.best(metric) == variant.label:
-                cells[2 + 2 * place] = rf"\textbf{{{cells[2 + 2 * place]}}}"
+        cells = _marked(one, variant, _escaped, r"\textbf{{{}}}")
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
 
@@ -192,6 +183,17 @@ def _cells(one: Comparison, variant: Variant) -> list[str]:
     for metric in one.metrics:
         gain = variant.gains.get(metric)
         cells += [_score(variant.scores[metric]), _gain(gain, variant.p[metric]) if gain else ""]
+    return cells
+
+
+def _marked(
+    one: Comparison, variant: Variant, escaped: Callable[[str], str], bold: str
+) -> list[str]:
+    """The cells of a row, escaped, with the best of each metric in bold."""
+    cells = [escaped(cell) for cell in _cells(one, variant)]
+    for place, metric in enumerate(one.metrics):
+        if one.best(metric) == variant.label:
+            cells[2 + 2 * place] = bold.format(cells[2 + 2 * place])
     return cells
 
 

@@ -13,7 +13,7 @@ from graphrec.data.randomness import generator
 from graphrec.data.sampling import Batch, Sampling
 from graphrec.data.train_view import Features, TrainView
 from graphrec.graphs.graph import Graph
-from graphrec.graphs.knn import mixed_knn_graph, modality_shares
+from graphrec.graphs.knn import Ties, mixed_knn_graph, modality_shares
 from graphrec.models.signature import check_options
 from graphrec.nn.ranking import Ranker, SeenItems, TopK, VectorRanker, topk_scores
 from graphrec.nn.similarity import all_scores
@@ -282,6 +282,11 @@ class NoFeaturesError(InputError):
             else f"{needing} needs item features and these data have none; add a modality, "
             "see 'graphrec encode --help'"
         )
+
+
+def neighbourhood(k: int, weights: Mapping[str, float], ties: Ties) -> dict[str, Any]:
+    """`Recommender.neighbourhood` of a graph of k neighbours, the item itself being one of them."""
+    return {"k": max(k - 1, 1), "modality_weights": weights, "ties": ties}
 
 
 def require_features(train: TrainView, model: str) -> None:

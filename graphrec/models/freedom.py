@@ -18,7 +18,13 @@ from graphrec.graphs.knn import (
     mixed_knn_graph,
     modality_shares,
 )
-from graphrec.models.base import Recommender, embedding_table, node_rows, require_features
+from graphrec.models.base import (
+    Recommender,
+    embedding_table,
+    neighbourhood,
+    node_rows,
+    require_features,
+)
 from graphrec.models.options import Depth, Share, Size, Variant, Weight, chosen
 from graphrec.nn.losses import bpr_loss
 from graphrec.nn.projection import FeatureProjection
@@ -99,7 +105,7 @@ class FREEDOM(Recommender):
         freeze = chosen(freeze_features, variant, faithful=False, corrected=True)
 
         shares = modality_shares(train, modality_weights)
-        self.neighbourhood = {"k": max(k - 1, 1), "modality_weights": shares, "ties": ties}
+        self.neighbourhood = neighbourhood(k, shares, ties)
         self.graph = train.graph(user_item_graph)
         self.item_graph = train.graph(
             mixed_knn_graph, shares, k=k, weights=knn_weights, norm=norm, ties=ties

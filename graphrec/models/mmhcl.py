@@ -13,7 +13,7 @@ from graphrec.data.train_view import TrainView
 from graphrec.graphs.bipartite import user_item_graph
 from graphrec.graphs.hypergraph import HypergraphNorm, item_hypergraph, user_hypergraph
 from graphrec.graphs.knn import Ties
-from graphrec.models.base import Recommender, embedding_table, require_features
+from graphrec.models.base import Recommender, embedding_table, neighbourhood, require_features
 from graphrec.models.options import Depth, Nodes, Size, Temperature, Weight
 from graphrec.nn.contrast import node_contrast
 from graphrec.nn.losses import bpr_loss, embedding_norm
@@ -118,7 +118,7 @@ class MMHCL(Recommender):
         self.reg_weight, self.temperature = reg_weight, temperature
         self.user_contrast, self.item_contrast = user_contrast, item_contrast
         alike = dict.fromkeys(train.features, 1.0)
-        self.neighbourhood = {"k": max(k - 1, 1), "modality_weights": alike, "ties": ties}
+        self.neighbourhood = neighbourhood(k, alike, ties)
         self.anchor, self.contrast_nodes = anchor, contrast_nodes
         self.graph = train.graph(user_item_graph)
         self.user_graph = train.graph(user_hypergraph) if user_contrast else None

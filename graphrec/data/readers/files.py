@@ -93,7 +93,8 @@ def read_table(
         if separator is None:
             raise InputError(f"'{path}' is of an unknown kind; give CSV, TSV or Parquet")
         source = io.BytesIO(read_gzip(path)) if path.suffix.lower() == ".gz" else path
-        quote = '"' if separator == "," or _quoted_header(source) else None
+        header = _first_line(source)
+        quote = '"' if separator == "," or header.startswith(b'"') else None
         table = pl.read_csv(
             source, separator=separator, columns=picked, infer_schema=False, quote_char=quote
         )
@@ -102,32 +103,26 @@ def read_table(
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"cannot read '{path}': {first}") from None
-    _refuse_repeated(source, separator, quote, path)
+    _refuse_repeated(header, separator, quote, path)
     return table
 
 
-def _refuse_repeated(
-    source: Path | io.BytesIO, separator: str, quote: str | None, path: Path
-) -> None:
+def _refuse_repeated(header: bytes, separator: str, quote: str | None, path: Path) -> None:
     """Of columns with one name Polars keeps the first and renames the others without a word."""
-    first = source.getvalue() if isinstance(source, io.BytesIO) else _first_line(source)
-    header = first.splitlines()[0].decode("utf-8-sig", "replace").strip("\r\n")
-    names = next(csv.reader([header], delimiter=separator)) if quote else header.split(separator)
+    line = header.decode("utf-8-sig", "replace").strip("\r\n")
+    names = next(csv.reader([line], delimiter=separator)) if quote else line.split(separator)
     for name in filter(None, names):
         if names.count(name) > 1:
             raise InputError(f"'{path}' has two columns named '{name}'; rename one of them")
 
 
-def _first_line(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return stream.readline()
-
-
-def _quoted_header(source: Path | io.BytesIO) -> bool:
+def _first_line(source: Path | io.BytesIO) -> bytes:
     if isinstance(source, io.BytesIO):
-        return source.getvalue()[:1] == b'"'
+        line = source.readline()
+        source.seek(0)
+        return line
     with source.open("rb") as stream:
-        return stream.read(1) == b'"'
+        return stream.readline()
 
 
 def read_gzip(path: Path) -> bytes:

@@ -9,7 +9,7 @@ from torch import Tensor
 from graphrec.graphs.graph import Graph
 from graphrec.graphs.hypergraph import HypergraphNorm, item_hypergraph, user_hypergraph
 from graphrec.graphs.knn import Ties
-from graphrec.models.base import embedding_table, require_features
+from graphrec.models.base import embedding_table, neighbourhood, require_features
 from graphrec.models.options import Depth, Size
 from graphrec.models.parts.base import Part, Plan
 from graphrec.models.parts.registry import register_part
@@ -81,4 +81,4 @@ class ItemHypergraph(Branch):
         require_features(plan.train, "branch 'item_hypergraph'")
         super().__init__(plan, plan.train.graph(item_hypergraph, k, norm, ties), layers)
         alike = dict.fromkeys(plan.train.features, 1.0)
-        self.neighbourhood = {"k": max(k - 1, 1), "modality_weights": alike, "ties": ties}
+        self.neighbourhood = neighbourhood(k, alike, ties)

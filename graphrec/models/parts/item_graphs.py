@@ -17,7 +17,7 @@ from graphrec.graphs.knn import (
     mixed_knn_graph,
     modality_shares,
 )
-from graphrec.models.base import require_features
+from graphrec.models.base import neighbourhood, require_features
 from graphrec.models.options import Size
 from graphrec.models.parts.base import Part, Plan
 from graphrec.models.parts.registry import register_part
@@ -103,7 +103,7 @@ class KnnItemGraph(ItemGraph):
             mixed_knn_graph, shares, k=k, weights=weights, norm=norm, ties=ties
         )
         super().__init__(plan, graph, layers, applied)
-        self.neighbourhood = {"k": max(k - 1, 1), "modality_weights": shares, "ties": ties}
+        self.neighbourhood = neighbourhood(k, shares, ties)
 
 
 @register_part("item_graph", "cooccurrence")
@@ -180,4 +180,4 @@ class MixedItemGraph(ItemGraph):
             share=share,
         )
         super().__init__(plan, graph, layers, applied)
-        self.neighbourhood = {"k": max(k - 1, 1), "modality_weights": shares, "ties": ties}
+        self.neighbourhood = neighbourhood(k, shares, ties)
